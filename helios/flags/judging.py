@@ -24,10 +24,19 @@ _ALL: Final = " UNION ALL ".join(
     f"SELECT to_jsonb(held) AS held FROM {model._meta.db_table} AS held"  # noqa: S608, SLF001 - no input
     for model in (FeatureFlag, FlagSegment)
 )
+_LISTED: Final = ("whitelist", "blacklist", "variants")
+_IDENTITIES: Final = 4  # on which a list is matched
+_WAYS: Final = 7  # to stick, the last of them by chance
+_TOLD: Final = f"""
+    {_IDENTITIES} * CASE WHEN jsonb_array_length(held->'variants') > 0 THEN {_WAYS} ELSE 1 END
+    * ({" + ".join(f"octet_length((held->'{name}')::text)" for name in _LISTED)})
+    + {_WAYS} * octet_length((held->'rules')::text)
+"""
 _TOTALS: Final = f"""
     SELECT coalesce(sum(octet_length(held::text)), 0),
         coalesce(sum(jsonb_array_length(jsonb_path_query_array(held, 'strict $.** ? (@.operator == "REGEX")'))), 0),
-        coalesce(sum(jsonb_array_length(jsonb_path_query_array(held, 'lax $.rules[*]'))), 0)
+        coalesce(sum(jsonb_array_length(jsonb_path_query_array(held, 'lax $.rules[*]'))), 0),
+        coalesce(sum({_TOLD}), 0)
     FROM ({_ALL}) AS every
 """  # noqa: S608 - no input
 
@@ -44,6 +53,13 @@ def n_patterns(values: Mapping[str, Any]) -> int:
     return sum(each.get("operator") == Operator.REGEX for part in held for each in objects(part.get("constraints")))
 
 
+def n_told(values: Mapping[str, Any]) -> int:
+    """How many bytes of it an SDK is told, about: lists and variants, and each rule, once for each way to stick."""
+    sizes = {name: len(json.dumps(values.get(name) or [], default=str)) for name in (*_LISTED, "rules")}
+    ways = _WAYS if values.get("variants") else 1
+    return _IDENTITIES * ways * sum(sizes[name] for name in _LISTED) + _WAYS * sizes["rules"]
+
+
 def n_rules(values: Mapping[str, Any]) -> int:
     """How many rules it has."""
     return len(objects(values.get("rules")))
@@ -58,6 +74,7 @@ _COUNTS: Final = (
     (size, "FLAG_BYTES", "bytes as JSON", ""),
     (n_patterns, "FLAG_PATTERNS", "patterns", ""),
     (n_rules, "FLAG_RULES", "rules", "rules"),
+    (n_told, "FLAG_TOLD", "bytes to be told to SDKs", ""),
     (n_segments, "FLAG_SEGMENTS", "names of segments", ""),
 )
 
@@ -80,8 +97,13 @@ def check_all() -> None:
     with connection.cursor() as cursor:
         cursor.execute(_TOTALS)
         totals = cursor.fetchone()
-    limits = ((bounds.ALL_BYTES, "bytes as JSON"), (bounds.PATTERNS, "patterns"), (bounds.RULES, "rules"))
-    for number, (limit, what) in zip(totals, limits, strict=True):
+    limits = {
+        "bytes as JSON": bounds.ALL_BYTES,
+        "patterns": bounds.PATTERNS,
+        "rules": bounds.RULES,
+        "bytes to be told to SDKs": bounds.TOLD,
+    }
+    for number, (what, limit) in zip(totals, limits.items(), strict=True):
         if number > limit:
             raise InvalidFlagError(f"flags and segments must have at most {limit} {what} together, would have {number}")
 

@@ -123,6 +123,7 @@ def run_helios(
     config: Config,
     *,
     params: PipelineParams,
+    lead_params: PipelineParams | None = None,
     switches: Switches,
     tiers: Tiers = BUILT_IN,
     progress: Progress = silent,
@@ -134,7 +135,8 @@ def run_helios(
     `model` is a predictor, or a champion with its challenger and their names. `longer` holds the bars of the other
     timeframes that the tiers look at. `compared`: class frequencies go through the same tiers, too, where the models
     have cards that tell them. Where the models have seen some of the bars, those behind them are run anew, by an
-    account that begins with the cash of the start (`Result.unseen`): what grew on seen bars is in no figure that leads.
+    account that begins with the cash of the start (`Result.unseen`), and by `lead_params`, those of a book that begins
+    there, where given: what grew on seen bars is in no figure that leads.
     Orders are sent whatever `auto_trading` says, as in a replay: nothing here can reach a venue.
     """
     _check(bars, config)
@@ -149,13 +151,19 @@ def run_helios(
         tiers=tiers,
     )
     made = partial(_of_tiers, bars, history, served, params=params, switches=switches, tiers=tiers)
-    seen = _n_seen(bars.ts[config.start_row :], config.trained_until)
-    if not 0 < seen <= bars.n_bars - config.start_row - MIN_UNSEEN_BARS:
+    begin = lead_row(bars, config)
+    if begin == config.start_row:
         return made(config, progress, compared=compared)
-    anew = made(replace(config, start_row=config.start_row + seen), silent, compared=compared)
+    anew = made(replace(config, start_row=begin), silent, compared=compared, params=lead_params or params)
     whole = made(config, progress)
     stopped = reasons.beside("With bars seen in training", reasons.of_states(whole.run))
     return replace(whole, unseen=replace(anew, reasons=(*anew.reasons, *stopped)))
+
+
+def lead_row(bars: Bars, config: Config) -> int:
+    """The row with which the bars that lead begin: the first that no model has seen, or the first that is decided."""
+    seen = _n_seen(bars.ts[config.start_row :], config.trained_until)
+    return config.start_row + (seen if seen <= bars.n_bars - config.start_row - MIN_UNSEEN_BARS else 0)
 
 
 def listed_from(bars: Bars, start_row: int) -> BoolArray:

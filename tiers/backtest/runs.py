@@ -196,7 +196,6 @@ def _helios(request: Request, progress: Progress) -> Outcome:
     warmup = warmup_bars(whole, request.timeframe, receptive_bars=served.receptive_bars, tiers=tiers)
     blind = made.warmup_bars + served.receptive_bars
     bars, start_row = load(request, warmup=warmup[request.timeframe], shortest=blind)
-    params = _params(request, engine.listed(bars, start_row))
     names = served.names(request.symbols, switches.neural_network_v2)
     models = {
         model: symbols
@@ -212,7 +211,8 @@ def _helios(request: Request, progress: Progress) -> Outcome:
         bars,
         served,
         config,
-        params=params,
+        params=_params(request, engine.listed(bars, start_row)),
+        lead_params=_params(request, engine.listed(bars, engine.lead_row(bars, config))),
         switches=switches,
         tiers=tiers,
         progress=progress,

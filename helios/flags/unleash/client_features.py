@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.conf import settings
 from django.utils import timezone
@@ -34,21 +35,23 @@ from helios.flags.unleash.state import segment_to_json
 VERSION: Final = 2  # of the client format: the one with segments
 _UNLEASH: Final = {own: name for name, own in ALIASES.items()}  # a field here -> Unleash's name
 _IDENTITIES: Final = tuple(_UNLEASH.get(name, name) for name in IDENTITIES)
+_MAKING: Final = threading.Lock()
+_made: Final[list[Any]] = []  # a snapshot, a second, and the answer of the two
 Json = dict[str, Any]
 Case = tuple[list[Json], str]  # constraints, and what a share or a variant holds on where they do
-MOST_REPEATED: Final = 10  # strategies that repeat the conditions of their flag
+MOST_REPEATED: Final = 3  # strategies that repeat the conditions of their flag
 NO_SEGMENT: Final = 0  # the number of a segment that does not exist: it never holds
 
 
 def client_features(now: datetime | None = None) -> Json:
-    """The whole answer: features, segments, and which generation of flags they show."""
-    snapshot = process.snapshot()
-    body = payload(snapshot.flags, snapshot.segments, now or timezone.now())
-    return {
-        **body,
-        "query": {"environment": settings.ENVIRONMENT},
-        "meta": {"revisionId": max(snapshot.generation, 0), "etag": etag_of(body, snapshot.generation)},
-    }
+    """The whole answer: features, segments, and which generation of flags they show; made once a second at most."""
+    snapshot, second = process.snapshot(), (now or timezone.now()).replace(microsecond=0)
+    with _MAKING:
+        if not (_made and _made[0] is snapshot and _made[1] == second):
+            body = payload(snapshot.flags, snapshot.segments, second)
+            meta = {"revisionId": max(snapshot.generation, 0), "etag": etag_of(body, snapshot.generation)}
+            _made[:] = [snapshot, second, {**body, "query": {"environment": settings.ENVIRONMENT}, "meta": meta}]
+        return cast("Json", _made[2])
 
 
 def etag(features: Json) -> str:

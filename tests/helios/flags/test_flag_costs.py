@@ -28,6 +28,7 @@ from helios.flags.core.parts import Constraint, Prerequisite, Rule, Segment
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, FlagSegment
 from helios.flags.rows import state
+from helios.flags.unleash import client_features
 from helios.flags.unleash.importing import import_state
 from tests.support.people import Api
 
@@ -202,6 +203,23 @@ def test_rules_have_a_bound_in_one_flag_and_in_all(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(bounds, "RULES", 100)
     with pytest.raises(InvalidFlagError, match="at most 100 rules together, would have 101"):
         services.create("g", {"rules": rules[:1]}, actor="ann")
+
+
+@pytest.mark.django_db
+def test_what_sdks_are_told_has_a_bound_in_one_flag_and_in_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list with variants is told once for each identity and way to stick."""
+    variants = [{"name": f"v{number}", "weight": 1} for number in range(100)]
+    fields = {"enabled": True, "strategy": "whitelist", "whitelist": ["AAPL"], "variants": variants}
+    services.create("f", fields, actor="ann")
+    told = len(json.dumps(client_features.client_features()))
+    about = judging.n_told(state(FeatureFlag.objects.get(name="f")))
+    assert 60_000 < about < told < 3 * about
+    longer = {"whitelist": [f"{number:0100d}" for number in range(180)]}
+    with pytest.raises(InvalidFlagError, match="at most 524288 bytes to be told to SDKs, f had"):
+        services.edit("f", longer, actor="ann")
+    monkeypatch.setattr(bounds, "TOLD", 2 * about - 1)
+    with pytest.raises(InvalidFlagError, match="bytes to be told to SDKs together, would have"):
+        services.create("g", fields, actor="ann")
 
 
 @pytest.mark.django_db

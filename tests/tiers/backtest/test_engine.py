@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -24,6 +25,7 @@ from tiers.contracts.returns import window_returns
 from tiers.llm import market_context
 from tiers.risk import volatility as vol
 from trading import sample_data
+from trading.market.timestamps import utc
 from trading.strategies import BuyAndHold, SmaCross
 
 SWITCHES = Switches(auto_trading=True)
@@ -253,6 +255,18 @@ def test_buy_and_hold_keeps_the_part_of_a_symbol_that_begins_late() -> None:
     bought = {fill.symbol: float(fill.notional) for fill in run.all_fills}
     assert bought == pytest.approx(dict.fromkeys(bars.symbols, 100_000 / 3), rel=0.01)
     assert run.equity_curve[-1] / 100_000 == pytest.approx((path[-1] / path[first, columns]).mean(), rel=0.01)
+
+
+def test_bars_that_lead_go_by_the_parameters_of_a_book_that_begins_with_them() -> None:
+    bars, model = market(420, 2, seed=1), ServingModels(champion=LinearModel(), champion_name="linear")
+    careful = replace(short_params(), risk=replace(short_params().risk, max_leverage=0.2))
+    config = Config(lots=lots(bars), start_row=260, trained_until=utc(bars.ts[299]))
+    ask = partial(run_helios, bars, model, switches=SWITCHES)
+    lead = ask(config, params=short_params(), lead_params=careful).lead
+    alone = ask(replace(config, start_row=300), params=careful)
+    assert lead.run.equity == alone.run.equity
+    assert lead.params == alone.params
+    assert lead.run.equity != ask(config, params=short_params()).lead.run.equity
 
 
 def test_every_strategy_runs_through_the_same_simulator_with_its_parameters() -> None:
