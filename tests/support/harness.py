@@ -121,6 +121,18 @@ class Stack:
         """The first column of the first row."""
         return self.query(statement, params)[0][0]
 
+    @contextlib.contextmanager
+    def closed_database(self) -> Iterator[None]:
+        """Nobody has a connection to the database, or gets one."""
+        name = self.value("SELECT current_database()")
+        run_sql(_server(), f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        run_sql(_server(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
+        self._asking = None
+        try:
+            yield
+        finally:
+            run_sql(_server(), f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
     # --- commands ---
 
     def manage(

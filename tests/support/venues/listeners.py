@@ -13,13 +13,18 @@ from typing import Any
 class Client:
     """One of them, and what waits to be sent to it; None ends its line."""
 
+    line: asyncio.Transport
     wanted: dict[str, Collection[str]] = field(default_factory=dict)  # codes by kind
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _waiting: asyncio.Queue[str | None] = field(default_factory=asyncio.Queue)
 
-    def send(self, *texts: str | None) -> None:
+    def send(self, *texts: str | None, late_s: float = 0.0) -> None:
         for text in texts:
-            self._loop.call_soon_threadsafe(self._waiting.put_nowait, text)
+            self._loop.call_soon_threadsafe(self._loop.call_later, late_s, self._waiting.put_nowait, text)
+
+    def half_close(self) -> None:
+        """Send nothing any more, and read on."""
+        self._loop.call_soon_threadsafe(self.line.write_eof)
 
     async def hand_on(self, send: Any) -> None:
         while (text := await self._waiting.get()) is not None:
@@ -29,10 +34,11 @@ class Client:
 
 @dataclass(slots=True)
 class Listeners:
-    """Everybody who listens. `change` says what is sent instead of a message."""
+    """Everybody who listens. `change` says what is sent instead of a message, and all comes so many seconds late."""
 
     clients: list[Client] = field(default_factory=list)
     change: Callable[[str], list[str]] = lambda message: [message]
+    late_s: float = 0.0
     n_subscribed: int = 0
 
     async def serve(self, headers: dict[str, str], receive: Any, send: Any) -> None:
@@ -42,7 +48,7 @@ class Listeners:
             await send({"type": "websocket.close", "code": 1008})
             return
         await send({"type": "websocket.accept"})
-        client = Client()
+        client = Client(send.__self__.transport)  # of uvicorn's protocol
         self.greet(client)
         self.clients.append(client)
         sending = asyncio.create_task(client.hand_on(send))
@@ -67,7 +73,12 @@ class Listeners:
         sent = self.change(text)
         for client in list(self.clients):
             if code in client.wanted.get(kind, ()):
-                client.send(*sent)
+                client.send(*sent, late_s=self.late_s)
+
+    def half_close_all(self) -> None:
+        """Send nothing any more over any connection, and read on."""
+        for client in list(self.clients):
+            client.half_close()
 
     def drop_all(self, *last: str) -> None:
         """End every connection, with a last message or without a word."""

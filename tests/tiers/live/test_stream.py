@@ -47,8 +47,9 @@ def test_a_market_over_a_bad_line_to_a_process_that_is_killed_is_stored_exactly(
                 stack.kill("stream", signal.SIGKILL)
                 market.start()
                 market.connected()
-            elif rng.random() < 0.03:
-                market.venue.stream.drop_all()
+            elif rng.random() < 0.05:
+                rng.choice([market.venue.stream.drop_all, market.venue.stream.half_close_all])()
+            market.venue.stream.late_s = rng.choice([0.0, 0.0, 0.0, 0.2])
             if rng.random() < 0.03:
                 market.venue.stream.deaf = not market.venue.stream.deaf
             if rng.random() < 0.02:
