@@ -12,6 +12,7 @@ from helios.web.admin_app import password_change, search
 
 admin.autodiscover()
 _pages, _app, _namespace = admin.site.urls
+_pages = [each for each in _pages if getattr(each, "name", "") != "autocomplete"]  # it searches by any number of words
 
 urlpatterns = [
     path("", views.index, name="index"),

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Callable, Iterator
-from functools import lru_cache
 from typing import Any
 
 import anthropic
@@ -22,6 +22,7 @@ from tiers.llm.reply import REPLY_SCHEMA, view_of
 PROVIDER = "anthropic"
 MAX_TOKENS = 2_048  # a model that thinks first spends them before the reply
 MAX_BODY_BYTES = 1_000_000
+MOST_TOKENS = 1_000_000_000  # that a reply may say it took
 _RETRY_STATUS = frozenset({408, 409, 425, 429})  # and every 5xx, 529 (overloaded) among them
 _UNREAD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _USAGE = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
@@ -35,9 +36,8 @@ SYSTEM = (
 )
 
 
-@lru_cache(maxsize=2)
 def client(api_key: str, base_url: str | None) -> anthropic.Anthropic:
-    """One client a process; it does not retry by itself, the breaker and the next bar do."""
+    """A client for one question; it does not retry by itself, the breaker and the next bar do."""
     return anthropic.Anthropic(api_key=api_key, base_url=base_url, max_retries=0, http_client=transport())
 
 
@@ -65,10 +65,14 @@ def analyse(
     """Ask the model for its view of the context.
 
     `timeout_s` bounds the wait for the connection and for each part of the reply, and by `clock` (seconds that
-    only grow) the whole of the reply once it has begun. Tokens used are in `usage`. `Transient` for time-outs, lost
+    only grow) the whole of the reply once it has begun; after twice as long the client is closed, whatever drips.
+    Tokens used are in `usage`. `Transient` for time-outs, lost
     or refused connections, 408, 409, 425, 429 and 5xx; `Rejected` for other statuses, a refusal, and a reply that
     breaks the schema.
     """
+    end = threading.Timer(2 * timeout_s, client.close)
+    end.daemon = True
+    end.start()
     try:
         raw = _ask(client, context, model=model, timeout_s=timeout_s, clock=clock)
     except (anthropic.APITimeoutError, httpx2.TimeoutException) as error:
@@ -79,6 +83,8 @@ def analyse(
         raise Transient(f"the model's server could not be reached: {type(error).__name__}") from error
     except anthropic.AnthropicError as error:
         raise Rejected(f"the request to the model could not be made: {type(error).__name__}") from error
+    finally:
+        end.cancel()
     return _view(raw, context)
 
 
@@ -152,6 +158,8 @@ def _view(raw: bytes, context: MarketContext) -> StrategicView:
         stop_reason, blocks, usage = message["stop_reason"], message["content"], message["usage"]
         text = "".join(block["text"] for block in blocks if block["type"] == "text")
         used = {name: int(usage[name]) for name in _USAGE if usage.get(name) is not None}
+        if not all(0 <= number <= MOST_TOKENS for number in used.values()):
+            raise ValueError(used)
     except _UNREAD as error:
         raise Rejected(f"the model's server must send a Messages reply, was {raw[:80]!r}") from error
     if stop_reason != "end_turn":

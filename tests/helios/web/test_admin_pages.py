@@ -231,5 +231,10 @@ def test_a_page_that_a_search_does_not_have_is_not_found(admin_client: Client, p
         assert "Books" in admin_client.get(reverse("admin:search"), asked | {"page": "1"}).content.decode()
 
 
+def test_no_page_completes_what_is_typed_by_a_search_without_bound(admin_client: Client) -> None:
+    asked = {"app_label": "trading", "model_name": "tradeexecution", "field_name": "order", "term": "p"}
+    assert admin_client.get("/admin/autocomplete/", asked).status_code == 404
+
+
 def test_a_search_is_for_staff_alone(client: Client) -> None:
     assert client.get(reverse("admin:search"), {"s": "book"})["Location"].startswith(reverse("admin:login"))

@@ -123,6 +123,8 @@ def test_a_reply_that_cannot_be_unpacked_is_transient(client, stand_in):
         (message("", usage={"input_tokens": "many"}), "must send a Messages reply"),
         (b'{"usage":' + b"[" * 100_000, "must send a Messages reply"),
         (json.dumps(message("{}")).replace("321", "1e999").encode(), "must send a Messages reply"),
+        (message("", usage={"input_tokens": 10**4_000}), "must send a Messages reply"),
+        (message("", usage={"input_tokens": -1}), "must send a Messages reply"),
         (message("[" * 3_000), "reply must be JSON"),
         (message("[" * 900 + "]" * 900), "(reply must be JSON|follow the schema)"),
         (message("I would rather not say."), "reply must be JSON, was 'I would"),
@@ -184,6 +186,22 @@ def test_a_reply_that_drips_is_cut_at_the_deadline(client, stand_in):
     stand_in.behave = drip
     with pytest.raises(Transient, match=r"was not complete within 5 s"):
         ask(client, timeout_s=5, clock=lambda: float(next(moments)))
+
+
+@pytest.mark.parametrize(
+    "begin", [b"HTTP/1.1 200 OK\r\nx: ", b"", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1;"]
+)
+def test_letters_before_a_reply_are_not_waited_for_without_end(client, stand_in, begin):
+    def drip(handler):
+        handler.wfile.write(begin)
+        while not stand_in.released.wait(0.05):
+            handler.wfile.write(b"x" if begin else b"HTTP/1.1 100 Continue\r\n\r\n")
+            handler.wfile.flush()
+
+    stand_in.behave = drip
+    with pytest.raises(Transient, match="could not be reached"):
+        ask(client, timeout_s=0.3)
+    assert client.is_closed()
 
 
 def test_a_reply_without_end_is_cut_at_its_size(client, stand_in, monkeypatch):
