@@ -7,7 +7,7 @@ import itertools
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from helios.events.models import SystemEvent
 from tests.support.venues.stream import Stream as VenueStream
 from tests.support.venues.tape import Minute, Tape, taped
 from tests.support.venues.valr import StandIn
-from tiers.ingest.minutes import Closed
+from tiers.ingest.minutes import MINUTE, Closed, Minutes
 from tiers.live import relay
 from tiers.live.alone import Alone
 from tiers.live.feed import recorder, repair
@@ -32,7 +32,7 @@ from trading.market.calendars import calendar
 from trading.market.gaps import Gap
 from trading.market.timestamps import microseconds, moment
 from trading.models import FeedCoverage, MarketGap, MarketOHLC, OrderBookSnapshot
-from trading.venues.streaming import Ticker
+from trading.venues.streaming import Bucket, Ticker, Trade
 from trading.venues.valr.client import Client
 from trading.venues.valr.market import Market
 from trading.venues.valr.stream import Stream
@@ -258,3 +258,41 @@ def test_no_higher_bar_holds_what_the_venue_keeps_nothing_of(session: Session) -
     recorder.write_known([each for each in told if isinstance(each, recorder.Told)], "valr:stream")
     stored = MarketOHLC.objects.filter(timeframe__in=["15m", "1h"]).order_by("bar_ts")
     assert [(bar.timeframe, bar.bar_ts) for bar in stored] == [("15m", midday + k * 15 * minute) for k in (3, 4)]
+
+
+def test_a_line_that_does_not_hold_is_tried_again_after_twice_as_long_less_a_random_part(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+
+    class Broken(Reading):
+        async def listen(self, *_: Any, **__: Any) -> None:
+            raise Transient("refused")
+
+    async def sleep(pause_s: float) -> None:
+        pauses.append(pause_s)
+        if len(pauses) == 8:
+            raise asyncio.CancelledError
+
+    monkeypatch.setattr(session_module.asyncio, "sleep", sleep)
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(session._connect(Broken([])))  # type: ignore[arg-type]
+    longest = [1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]
+    assert all(most / 2 <= pause <= most for pause, most in zip(pauses, longest, strict=True))
+    assert len({pause / most for pause, most in zip(pauses, longest, strict=True)}) == 8
+
+
+def test_trades_and_bars_of_a_time_to_come_are_not_taken(session: Session) -> None:
+    at = 1_767_607_200_000_000
+    session.now_us = lambda: at
+    session._minutes = {"BTCZAR": Minutes(symbol="VALR:BTC-ZAR", until=at - MINUTE, heard_from=at - MINUTE)}
+    session._hours = {"BTCZAR": calendar("24/7")}
+    late = Trade("BTCZAR", at + 2_000_000, 9.0, 1.0, "BUY", "a")
+    ahead = Bucket("BTCZAR", at + MINUTE, (9.0, 9.0, 9.0, 9.0, 1.0))
+    session._heard(Reading([late, ahead]), b"")  # type: ignore[arg-type]
+    assert (session._told.qsize(), session._minutes["BTCZAR"].open) == (0, {})
+    session._heard(Reading([replace(late, at=at - 1), replace(ahead, close=at)]), b"")  # type: ignore[arg-type]
+    told = session._told.get_nowait()
+    assert isinstance(told, recorder.Told)
+    assert told.closed.row == (9.0, 9.0, 9.0, 9.0, 1.0)
+    assert session._told.empty()
