@@ -11,7 +11,7 @@ import numpy as np
 from bench.timing import best_of
 
 N_SYMBOLS, N_BARS = 20, 10_000
-N_STREAMED, TRADES_A_MINUTE, MINUTES = 2, 1_000, 50
+N_STREAMED, TRADES_A_MINUTE, MINUTES = 2, 12_000, 5  # 400 trades a second, and an order book of each pair
 N_LISTED, ROUNDS = 200, 60
 START = np.datetime64("2025-01-06T00:01", "us")
 MINUTE = np.timedelta64(60, "s")
@@ -82,16 +82,19 @@ def emptied(run: Any) -> float:
 
 
 def _stream() -> dict[str, Any]:
+    from tiers.live.feed.depth import OrderBooks  # noqa: PLC0415
+
     messages = [list(_minute(number)) for number in range(MINUTES)]
 
     def run() -> None:
         heard = _hearing(N_STREAMED)
+        books = OrderBooks({f"P{k}": f"BENCH{k}" for k in range(N_STREAMED)})
         for minute in messages:
-            _write(_told(heard, minute))
+            _write(_told(heard, minute, books))
 
     seconds = min(emptied(run) for _ in range(3))
     rate = N_STREAMED * TRADES_A_MINUTE * MINUTES / seconds
-    return row("stream: parse, aggregate, store trades and bars", rate, "trades/s", "", None, ">= 100,000")
+    return row("stream: parse, aggregate, keep order books, store", rate, "trades/s", "", None, ">= 100,000")
 
 
 def _latency() -> dict[str, Any]:
@@ -117,15 +120,20 @@ def _hearing(n: int) -> dict[str, Any]:
     return {f"P{k}": Minutes(symbol=f"BENCH{k}", until=int(since), heard_from=int(since)) for k in range(n)}
 
 
-def _told(heard: dict[str, Any], messages: list[bytes]) -> list[Any]:
+def _told(heard: dict[str, Any], messages: list[bytes], books: Any = None) -> list[Any]:
+    """What is to be stored: minutes, and order books at their ends."""
     from tiers.live.feed.recorder import Told  # noqa: PLC0415
+    from trading.venues.streaming import Depth  # noqa: PLC0415
     from trading.venues.valr import messages as valr  # noqa: PLC0415
 
-    told = []
+    told = list[Any]()
     for message in messages:
         found = valr.read(message)
         minutes = heard[found.code]  # type: ignore[union-attr]
-        if isinstance(found, valr.Trade):
+        if isinstance(found, Depth):
+            if (noted := books.tell(found, found.at)) is not None:
+                told.append(noted)
+        elif isinstance(found, valr.Trade):
             minutes.trade(found.at, found.price, found.quantity, found.side, found.trade_id)
         else:
             before = minutes.until
@@ -136,10 +144,13 @@ def _told(heard: dict[str, Any], messages: list[bytes]) -> list[Any]:
 
 def _write(told: list[Any]) -> None:
     from tiers.live.feed import recorder  # noqa: PLC0415
+    from tiers.live.feed.depth import Noted  # noqa: PLC0415
 
-    recorder.write(told, "bench")
-    recorder.write_known(told, "bench")
-    if further := [one.closed for one in told if one.closed.trades]:
+    noted = [one for one in told if isinstance(one, Noted)]
+    minutes = [one for one in told if not isinstance(one, Noted)]
+    recorder.write(minutes, "bench")
+    recorder.write_known(minutes, "bench")
+    if further := [*(one.closed for one in minutes if one.closed.trades), *noted]:
         recorder.write_further(further)
 
 
@@ -147,6 +158,8 @@ def _minute(number: int) -> Any:
     """Trades of a minute at prices that rise, and the venue's bar of it, for each pair."""
     for k in range(N_STREAMED):
         for n in range(TRADES_A_MINUTE):
+            if n % (TRADES_A_MINUTE // 60) == 0:
+                yield book(k, number, n * 60_000 // TRADES_A_MINUTE)
             yield trade(k, number, n * 60_000 // TRADES_A_MINUTE, price=1_000 + n)
         yield bucket(k, number, close=999 + TRADES_A_MINUTE, volume=TRADES_A_MINUTE / 4)
 
@@ -156,6 +169,21 @@ def trade(k: int, number: int, ms: int, *, price: float = 1_000) -> bytes:
     at = f"{START - MINUTE + number * MINUTE + np.timedelta64(ms, 'ms')}"[:23] + "Z"
     data = {"price": str(price), "quantity": "0.25", "currencyPair": f"P{k}", "tradedAt": at, "takerSide": "buy"}
     return _message("NEW_TRADE", k, data)
+
+
+def book(k: int, number: int, ms: int) -> bytes:
+    """VALR's message of the best 40 levels a side of the k-th pair, so many milliseconds into a minute."""
+    sides = {
+        name: [
+            {"side": side, "quantity": "1.5", "price": f"{1_000 + way * (1 + n)}", "currencyPair": f"P{k}"}
+            for n in range(40)
+        ]
+        for name, side, way in (("Asks", "sell", 1), ("Bids", "buy", -1))
+    }
+    at = f"{START - MINUTE + number * MINUTE + np.timedelta64(ms, 'ms')}"[:23] + "Z"
+    return _message(
+        "AGGREGATED_ORDERBOOK_UPDATE", k, {**sides, "LastChange": at, "SequenceNumber": number * 60_000 + ms}
+    )
 
 
 def bucket(k: int, number: int, *, close: float = 1_000, volume: float = 1.0) -> bytes:

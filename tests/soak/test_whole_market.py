@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+import zipfile
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -30,19 +31,31 @@ MARKETS = {
         ("DOGE", "USDT"): ("bybit_linear", "DOGEUSDT_1m.csv.gz"),
     },
     "freqtrade": {("UNIT", "BTC"): ("freqtrade", "UNITTEST_BTC-1m.feather")},
+    "lean": {(base, "USD"): ("lean_coinbase_minute", f"{base.lower()}usd") for base in ("BTC", "ETH", "LTC")},
     "xrp": {("XRP", "ETH"): ("freqtrade", "XRP_ETH-1m.feather")},
 }
 Row = tuple[datetime, float, float, float, float, float]
 
 
 def rows_of(path: Path) -> list[Row]:
-    """The bars of a file in which something was traded: open time, open, high, low, close, volume."""
+    """The bars of a file, or of a folder of days, in which something was traded: open, prices, volume."""
+    if path.is_dir():
+        return [row for day in sorted(path.glob("*_trade.zip")) for row in _rows_of_day(day)]
     frame = pl.read_csv(path) if path.suffix == ".gz" else pl.read_ipc(path)
     when = frame.columns[0]
     if frame[when].dtype == pl.String:
         frame = frame.with_columns(pl.col(when).str.to_datetime(time_zone="UTC"))
     columns = [pl.col(name).cast(pl.Float64) for name in ("open", "high", "low", "close", "volume")]
     return [row for row in frame.select(pl.col(when), *columns).rows() if row[5] > 0]
+
+
+def _rows_of_day(path: Path) -> list[Row]:
+    """A day of minutes: milliseconds since its midnight, the prices, the volume."""
+    day = datetime.strptime(path.name[:8], "%Y%m%d").replace(tzinfo=UTC)
+    with zipfile.ZipFile(path) as packed:
+        (name,) = packed.namelist()
+        lines = [[float(each) for each in line.split(",")] for line in packed.read(name).decode().split()]
+    return [(day + timedelta(milliseconds=at), *figures) for at, *figures in lines if figures[4] > 0]
 
 
 def tape_of(rows: list[Row]) -> Tape:

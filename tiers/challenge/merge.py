@@ -111,7 +111,7 @@ def targets(
     said = denials(champion.denials, refused, served)
     if np.array_equal(wanted, champion.weights):
         return replace(champion, denials=said)
-    most = most_in_all(risk.leverage, champion.previous, book.gone)
+    most = most_in_all(risk.leverage, champion.previous, book.has_ended)
     wanted = _within_budget(wanted, champion.weights, max(most, float(champion.weights.sum())))
     wanted = _within_tail(wanted, champion.weights, risk, returns)
     wanted = _within_turnover(wanted, champion, max(params.max_turnover, champion.turnover))

@@ -6,7 +6,7 @@ import numpy as np
 
 from tiers.contracts import LONGEST_CLOSURE, Bars, BoolArray, FloatArray
 
-_LONGEST = np.timedelta64(LONGEST_CLOSURE)
+LONGEST = np.timedelta64(LONGEST_CLOSURE)
 
 
 def ended(bars: Bars) -> BoolArray:
@@ -18,13 +18,13 @@ def ended(bars: Bars) -> BoolArray:
         own = np.flatnonzero(np.isfinite(close))
         behind = np.append(own[1:], len(close))  # the row of the next bar
         last = np.minimum(behind, len(close) - 1)
-        for k in np.flatnonzero(bars.ts[last] - bars.ts[own] > _LONGEST):
-            begin = np.searchsorted(bars.ts, bars.ts[own[k]] + _LONGEST, side="right")
+        for k in np.flatnonzero(bars.ts[last] - bars.ts[own] > LONGEST):
+            begin = np.searchsorted(bars.ts, bars.ts[own[k]] + LONGEST, side="right")
             out[begin : behind[k], column] = True
     return out
 
 
-def most_in_all(leverage: float, weights: FloatArray, gone: BoolArray) -> float:
+def most_in_all(leverage: float, weights: FloatArray, has_ended: BoolArray) -> float:
     """What weights may sum to: the leverage counts for the money that is not in symbols that have ended."""
-    held = float(np.maximum(weights[gone], 0.0).sum())
+    held = float(np.maximum(weights[has_ended], 0.0).sum())
     return held + leverage * max(0.0, 1.0 - held)

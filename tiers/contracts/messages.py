@@ -96,7 +96,7 @@ class BookView:
     ended: frozenset[str] = frozenset()  # symbols whose last bar closed more than a week before bar_ts
 
     @property
-    def gone(self) -> BoolArray:
+    def has_ended(self) -> BoolArray:
         """(n_symbols,) which of them have ended."""
         return np.array([symbol in self.ended for symbol in self.symbols], dtype=np.bool_)
 

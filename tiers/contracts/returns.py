@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from tiers.contracts import LONGEST_CLOSURE, Bars, FloatArray, timeframes
+from tiers.contracts.ended import LONGEST
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import DAY_S, bars_a_day
 
 IntArray = npt.NDArray[np.int64]
-_LONGEST = np.timedelta64(LONGEST_CLOSURE)
 
 
 def rows_read(n_window: int, timeframe: str, *, both: bool = False) -> int:
@@ -48,7 +48,7 @@ def window_returns(bars: Bars, row: int, n_window: int, around_the_clock: Collec
     first = max(0, row + 1 - rows_read(n_window, bars.timeframe, both=bool(around_the_clock)))
     ends = _ends(bars, first, row, around_the_clock)
     all_there = bool(np.isfinite(bars.close[row]).all())
-    recent = row if all_there else int(np.searchsorted(bars.ts, bars.ts[row] - _LONGEST))
+    recent = row if all_there else int(np.searchsorted(bars.ts, bars.ts[row] - LONGEST))
     if ends is None:
         ends = np.arange(max(0, row - n_window), row + 1) if all_there else _rows_of_listed(bars, first, recent, row)
         first = int(ends[-n_window - 1 :][0])
@@ -75,7 +75,7 @@ def _common_rows(bars: Bars, first: int, row: int, around_the_clock: Collection[
     coins = np.array([symbol in around_the_clock for symbol in bars.symbols])
     known = np.isfinite(bars.close[first : row + 1])
     ends: IntArray = first + np.flatnonzero(known[:, coins].any(axis=1) & known[:, ~coins].any(axis=1))
-    return ends if len(ends) and bars.ts[row] - bars.ts[ends[-1]] <= _LONGEST else None
+    return ends if len(ends) and bars.ts[row] - bars.ts[ends[-1]] <= LONGEST else None
 
 
 def _session_ends(bars: Bars, first: int, row: int) -> IntArray | None:

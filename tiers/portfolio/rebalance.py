@@ -37,7 +37,7 @@ def rebalance(*, risk: RiskDecision, returns: FloatArray, book: BookView, params
     if risk.state is TradingState.HALTED:
         return _kept(risk, previous, "halted")
     low, high = _bounds(risk, book, previous, params.min_weight_change)
-    most = most_in_all(risk.leverage, previous, book.gone)
+    most = most_in_all(risk.leverage, previous, book.has_ended)
     budget = _budget(most, low, np.minimum(np.maximum(previous, low), high), params.min_weight_change)
     demanded = _demanded(previous, low, high, budget)
     # What no risk can be named for is held where the limits leave it: the optimiser may not choose it.

@@ -16,7 +16,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tiers.contracts import LONGEST_CLOSURE, FloatArray, TimeArray, VolatilityPath, timeframes
+from tiers.contracts import FloatArray, TimeArray, VolatilityPath, timeframes
+from tiers.contracts.ended import LONGEST
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import VolatilityParams
 from tiers.risk import garch as garch_model
@@ -25,7 +26,6 @@ from tiers.risk.ewma import ewma_variance
 IntArray = npt.NDArray[np.int64]
 
 UNKNOWN, EWMA, GARCH = 0, 1, 2
-_LONGEST = np.timedelta64(LONGEST_CLOSURE)
 METHODS = ("", "ewma", "garch")  # the name of each code
 
 
@@ -60,7 +60,7 @@ def volatility(
         own = np.flatnonzero(np.isfinite(close[:, j]))
         at = np.searchsorted(own, rows, side="right") - 1
         known = at >= 0
-        known[known] = ts[rows[known]] - ts[own[at[known]]] <= _LONGEST
+        known[known] = ts[rows[known]] - ts[own[at[known]]] <= LONGEST
         if not known.any():
             continue
         prices = np.ascontiguousarray(close[own, j])

@@ -68,21 +68,21 @@ def etag_of(body: Json, generation: int) -> str:
 def payload(flags: Mapping[str, FlagDefinition], segments: Mapping[str, Segment], now: datetime) -> Json:
     """Features and segments as they are at `now`; a pure function."""
     numbers = {name: number for number, name in enumerate(sorted(segments), start=1)}
-    told = [segment_to_json(segments[name], number) for name, number in numbers.items()]
-    features = [feature(flags[name], numbers, now, told) for name in sorted(flags)]
-    return {"version": VERSION, "features": features, "segments": told}
+    written = [segment_to_json(segments[name], number) for name, number in numbers.items()]
+    features = [feature(flags[name], numbers, now, written) for name in sorted(flags)]
+    return {"version": VERSION, "features": features, "segments": written}
 
 
-def feature(flag: FlagDefinition, numbers: Mapping[str, int], now: datetime, told: list[Json]) -> Json:
+def feature(flag: FlagDefinition, numbers: Mapping[str, int], now: datetime, written: list[Json]) -> Json:
     """One flag; `numbers` says which number each segment has.
 
-    Its conditions stand in every strategy, or, where there are many, in a segment that is `told` beside the others.
+    Its conditions stand in every strategy, or, where there are many, in a segment that is `written` beside the others.
     """
     strategies = _strategies(flag, numbers, now)
     conditions, within = _conditions(flag), [numbers.get(name, NO_SEGMENT) for name in flag.segments]
     if conditions and len(strategies) > MOST_REPEATED:
-        within.append(len(told) + 1)
-        told.append({"id": within[-1], "name": f"conditions of {flag.name}", "constraints": conditions})
+        within.append(len(written) + 1)
+        written.append({"id": within[-1], "name": f"conditions of {flag.name}", "constraints": conditions})
         conditions = []
     served = [
         {
