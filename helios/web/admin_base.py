@@ -11,12 +11,13 @@ from typing import Any, ClassVar, Final
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.filters import AllValuesFieldListFilter, FieldListFilter
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import BooleanField, DateField, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
@@ -38,7 +39,23 @@ MAX_ASKED: Final = 20  # values in a list's address
 READING: Final = frozenset({"GET", "HEAD"})
 MAX_ADDRESS: Final = 2_000  # letters of what they ask
 COMPARED: Final = frozenset({"exact", "in", "isnull", "gt", "gte", "lt", "lte", "year", "month", "day", "name", "id"})
+MAX_VALUES: Final = 100  # of a column, that a filter offers
 MAX_SEARCH: Final = 200  # letters: each word of a search is looked for in every column
+
+
+class FewValues(AllValuesFieldListFilter):
+    """Django's choice of every value of a column, for as many as a person looks through; an address may have others."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lookup_choices = self.lookup_choices[:MAX_VALUES]
+
+
+FieldListFilter.register(
+    lambda field: not (field.remote_field or field.flatchoices or isinstance(field, (BooleanField, DateField))),
+    FewValues,
+    take_priority=True,
+)
 
 
 class CheckedActions(ModelAdmin):  # type: ignore[misc]

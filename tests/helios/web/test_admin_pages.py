@@ -231,6 +231,17 @@ def test_a_page_that_a_search_does_not_have_is_not_found(admin_client: Client, p
         assert "Books" in admin_client.get(reverse("admin:search"), asked | {"page": "1"}).content.decode()
 
 
+@pytest.mark.parametrize("more", ["", "?_facets=True"])
+def test_a_filter_offers_few_of_the_values_of_a_column(admin_client: Client, more: str) -> None:
+    events = [SystemEvent(kind="x", severity="info", source=f"s{number:04d}") for number in range(1_000)]
+    SystemEvent.objects.bulk_create(events)
+    page = admin_client.get(f"/admin/events/systemevent/{more}").content.decode()
+    offered = set(re.findall(r"source=(s\d{4})", page))
+    assert 50 < len(offered) <= 100
+    assert "s0000" in offered
+    assert admin_client.get("/admin/events/systemevent/?source=s0900").status_code == 200
+
+
 def test_no_page_completes_what_is_typed_by_a_search_without_bound(admin_client: Client) -> None:
     asked = {"app_label": "trading", "model_name": "tradeexecution", "field_name": "order", "term": "p"}
     assert admin_client.get("/admin/autocomplete/", asked).status_code == 404
