@@ -46,12 +46,14 @@ JOIN market_ohlc b ON b.symbol = ANY(%(symbols)s) AND b.timeframe = %(timeframe)
 """  # noqa: S608
 _OF_MINUTES = """
 SELECT made.*
-FROM unnest(%s::text[], %s::timestamptz[], %s::interval[]) WITH ORDINALITY AS w(symbol, last, length, place)
+FROM unnest(%s::text[], %s::int8[], %s::int[]) WITH ORDINALITY AS asked(symbol, close_s, length_s, place)
 CROSS JOIN LATERAL (
+    SELECT asked.symbol, to_timestamp(close_s) AS last, make_interval(secs => length_s) AS length
+) w CROSS JOIN LATERAL (
     SELECT count(*), (array_agg(open ORDER BY bar_ts))[1], max(high), min(low),
         (array_agg(close ORDER BY bar_ts))[count(*)], sum(volume ORDER BY bar_ts)
     FROM market_ohlc WHERE symbol = w.symbol AND timeframe = '1m' AND bar_ts > w.last - w.length AND bar_ts <= w.last
-) made ORDER BY w.place
+) made ORDER BY asked.place
 """
 _OF_ONE = "market_ohlc WHERE symbol = ANY(%(symbols)s) AND timeframe = %(timeframe)s"
 _AROUND = f"""
@@ -157,8 +159,11 @@ def nights(symbol: str, ex_times: Sequence[datetime]) -> list[tuple[str, datetim
     return statements.fetch(_NIGHTS, [list(ex_times), [*timeframes.TIMEFRAMES], *[symbol] * 3, LONGEST_CLOSURE])
 
 
-def of_minutes(wanted: Sequence[tuple[str, datetime, timedelta]]) -> list[tuple[Any, ...]]:
-    """The stored minutes of each symbol in so long a time up to a moment: their number, and the bar that they make."""
+def of_minutes(wanted: Sequence[tuple[str, int, int]]) -> list[tuple[Any, ...]]:
+    """The stored minutes of each symbol up to a close, in seconds since 1970, in so many seconds before it.
+
+    Of each their number, and the bar that they make.
+    """
     return statements.fetch(_OF_MINUTES, [list(each) for each in zip(*wanted, strict=True)]) if wanted else []
 
 
