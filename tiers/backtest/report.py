@@ -219,7 +219,7 @@ def _facts(result: Result, context: Context) -> str:
     parts: list[tuple[str, list[tuple[str, str]]]] = []
     parts += [("Model", [("name", model.name), *model.facts]) for model in context.models]
     settings = [("seed of this run", str(result.seed)), ("cash", amount(result.initial.cash, result.currency))]
-    parts.append(("Parameters", settings + presentation.flattened(result.params)))
+    parts.append(("Parameters", settings + presentation.flattened(result.lead.params)))
     if context.switches:
         parts.append(("Flags", list(context.switches)))
     denials = result.lead.run.denials

@@ -40,6 +40,8 @@ def began(book: Book) -> datetime | None:
 
 
 def listed(book: Book) -> list[str]:
-    """The symbols of the book that had not ended when it began."""
+    """The symbols of the book that had not ended when it began, of those that have begun; in a replay as it ends."""
     first = began(book)
-    return book.symbols if first is None else with_bars(book.symbols, book.timeframe, first - LONGEST_CLOSURE)
+    if first is None:
+        return book.symbols
+    return with_bars(book.symbols, book.timeframe, first - LONGEST_CLOSURE, book.replay_until)

@@ -180,14 +180,15 @@ def next_bar_ts(symbols: Sequence[str], timeframe: str, after: datetime) -> date
     return found
 
 
-def with_bars(symbols: Sequence[str], timeframe: str, since: datetime) -> list[str]:
-    """The symbols that have a bar at or after that moment, in their order."""
+def with_bars(symbols: Sequence[str], timeframe: str, since: datetime, until: datetime | None = None) -> list[str]:
+    """The symbols that have a bar from a moment on, and up to another where given, in their order."""
     statement = """
         SELECT symbol FROM unnest(%s::text[]) WITH ORDINALITY AS s(symbol, place) WHERE EXISTS (
             SELECT FROM market_ohlc b WHERE b.symbol = s.symbol AND b.timeframe = %s AND b.bar_ts >= %s
+            AND b.bar_ts <= coalesce(%s::timestamptz, 'infinity')
         ) ORDER BY place
     """
-    return [symbol for (symbol,) in statements.fetch(statement, [list(symbols), timeframe, since])]
+    return [symbol for (symbol,) in statements.fetch(statement, [list(symbols), timeframe, since, until])]
 
 
 def last_close(symbol: str, timeframe: str) -> datetime | None:

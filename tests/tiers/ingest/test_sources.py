@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 from datetime import UTC, date, datetime
 from pathlib import Path
 
@@ -94,6 +95,16 @@ def test_a_wide_row_with_a_text_beyond_all_measure_is_refused(write):
     line = ROW.replace("\n", f',"{"x" * 300_000}",7\n')
     sentence = refused(write(HEADER + ROW + line))
     assert sentence.startswith("prices.csv must be a readable csv file, was not: field larger")
+
+
+@pytest.mark.parametrize("damage", ["body", "name"])
+def test_a_damaged_archive_is_refused_in_a_sentence(write, tmp_path: Path, damage: str):
+    path = tmp_path / "whole.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("pr\u00e4ces.csv", np.random.default_rng(1).bytes(4_000))
+    body = path.read_bytes()
+    body = body.replace(b"\xc3", b"\xff") if damage == "name" else body[:1_000] + bytes(500) + body[1_500:]
+    assert refused(write(body, "prices.zip")).startswith("prices.zip must be a readable zip, was not: ")
 
 
 def test_an_unknown_time_format_is_named(write):

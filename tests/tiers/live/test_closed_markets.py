@@ -126,6 +126,14 @@ def test_a_book_whose_stocks_had_ended_before_it_began_is_one_of_coins(book: Boo
     assert (twin["orders_equal"], twin["fills_equal"]) == (True, True)
 
 
+def test_a_stock_that_begins_behind_a_replay_is_none_of_it(book: Book, times: list[datetime]) -> None:
+    MarketOHLC.objects.filter(symbol__in=STOCKS, bar_ts__lte=times[FIRST + DECIDED]).delete()
+    Book.objects.filter(pk=book.pk).update(replay_until=times[FIRST + DECIDED])
+    book.refresh_from_db()
+    decide(book, next(ts for ts in times[FIRST:] if not ts.hour))
+    assert book_params.params_of(book).risk.target_volatility == 0.30
+
+
 def test_the_tiers_count_on_the_orders_that_wait_for_a_session(book: Book, times: list[datetime]) -> None:
     at = next(place for place, ts in enumerate(times[FIRST:], start=FIRST) if ts.hour)
     session, midnight = times[at], times[at + 1]

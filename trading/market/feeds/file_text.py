@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import lzma
 import os
 import subprocess
 import sys
@@ -92,6 +93,12 @@ def _suffixes(path: Path) -> tuple[str, str]:
     return kind, packing
 
 
+_UNPACKED: Final = (
+    *(OSError, EOFError, RuntimeError, NotImplementedError, UnicodeError),
+    *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
+
+
 def _unpacked(path: Path, packing: str) -> bytes:
     try:
         match packing:
@@ -104,7 +111,7 @@ def _unpacked(path: Path, packing: str) -> bytes:
             case _:
                 with path.open("rb") as file:
                     return _bounded(file, path.name)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
+    except _UNPACKED as error:
         raise DataError(f"{path.name} must be a readable {packing[1:] or 'file'}, was not: {error}") from error
 
 
