@@ -64,13 +64,12 @@ def analyse(
 ) -> StrategicView:
     """Ask the model for its view of the context.
 
-    `timeout_s` bounds the wait for the connection and for each part of the reply, and by `clock` (seconds that
-    only grow) the whole of the reply once it has begun; after twice as long the client is closed, whatever drips.
-    Tokens used are in `usage`. `Transient` for time-outs, lost
-    or refused connections, 408, 409, 425, 429 and 5xx; `Rejected` for other statuses, a refusal, and a reply that
-    breaks the schema.
+    `timeout_s` bounds each wait, by `clock` (seconds that only grow) the reply once it has begun, and the whole: then
+    the client is closed, whatever drips. Tokens used are in `usage`. `Transient` for time-outs, lost or refused
+    connections, 408, 409, 425, 429 and 5xx; `Rejected` for other statuses, a refusal, and a reply that breaks the
+    schema.
     """
-    end = threading.Timer(2 * timeout_s, client.close)
+    end = threading.Timer(timeout_s, client.close)
     end.daemon = True
     end.start()
     try:
@@ -78,6 +77,8 @@ def analyse(
     except (anthropic.APITimeoutError, httpx2.TimeoutException) as error:
         raise Transient(f"the model did not answer within {timeout_s:g} s") from error
     except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
+        if client.is_closed():
+            raise Transient(f"the model did not answer within {timeout_s:g} s") from error
         if isinstance(error.__cause__, HeliosError):  # the client says so of all that is raised in its request
             raise error.__cause__ from error
         raise Transient(f"the model's server could not be reached: {type(error).__name__}") from error
