@@ -43,6 +43,7 @@ def main(port: int) -> None:
             venue.stream.trade("".join(pair), _trade(rng, prices, pair, tapes[pair], at))
             for side, name, price, quantity in _offers(rng, before, prices[pair]):
                 venue.stream.offer(at, "".join(pair), side, name, price, quantity)
+            venue.stream.summary("".join(pair), at, lastTradedPrice=f"{prices[pair]:.0f}")
 
 
 def _trade(rng: random.Random, prices: dict, pair: tuple[str, str], tape: Tape, at: datetime):
