@@ -28,10 +28,10 @@ def ask_model(context: MarketContext, connection: Connection) -> StrategicView:
     """The view of the language model; see `llm.claude.analyse`."""
     from tiers.llm import claude  # noqa: PLC0415 - three seconds of imports, for books that ask a language model
 
-    with claude.client(connection.api_key, connection.base_url) as client:
-        return claude.analyse(
-            client, context, model=connection.model, timeout_s=connection.timeout_s, clock=connection.clock
-        )
+    client = claude.client(connection.api_key, connection.base_url)
+    return claude.analyse(
+        client, context, model=connection.model, timeout_s=connection.timeout_s, clock=connection.clock
+    )
 
 
 def on_load() -> None:

@@ -6,10 +6,14 @@ the fallback of the tier decide what follows a failure.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import anthropic
@@ -36,14 +40,52 @@ SYSTEM = (
 )
 
 
+@lru_cache(maxsize=2)
 def client(api_key: str, base_url: str | None) -> anthropic.Anthropic:
-    """A client for one question; it does not retry by itself, the breaker and the next bar do."""
-    return anthropic.Anthropic(api_key=api_key, base_url=base_url, max_retries=0, http_client=transport())
+    """One client a process; it does not retry by itself, the breaker and the next bar do."""
+    return anthropic.Anthropic(api_key=api_key, base_url=base_url, max_retries=0)
 
 
-def transport(**options: Any) -> httpx2.Client:
-    """What asks the server: it goes nowhere else, and reads no body but that of a reply."""
-    return anthropic.DefaultHttpxClient(follow_redirects=False, event_hooks={"response": [_refuse]}, **options)
+class _Answer:
+    """An answer that is waited for, and a second handle of the line on which it comes."""
+
+    def __init__(self) -> None:
+        self.line: socket.socket | None = None
+        self.ended = False
+
+    def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Take the line as soon as it stands; what comes over it, a handshake first, may drip."""
+        if event == "connection.connect_tcp.complete":
+            self.line = socket.socket(fileno=os.dup(info["return_value"].get_extra_info("socket").fileno()))
+            if self.ended:
+                self.end()
+
+    def end(self) -> None:
+        """Who reads reads nothing more, whatever he waits for."""
+        self.ended = True
+        if self.line is not None:
+            with contextlib.suppress(OSError):  # it is closed
+                self.line.shutdown(socket.SHUT_RDWR)
+
+
+@contextlib.contextmanager
+def _transport(timeout_s: float) -> Iterator[tuple[httpx2.Client, _Answer]]:
+    """What asks the server once, for so long at most; it goes nowhere else, and reads no body but that of a reply."""
+    answer = _Answer()
+    hooks: dict[str, list[Any]] = {
+        "request": [lambda request: request.extensions.update(trace=answer.trace)],
+        "response": [_refuse],
+    }
+    timer = threading.Timer(timeout_s, answer.end)
+    timer.daemon = True
+    timer.start()
+    try:
+        with anthropic.DefaultHttpxClient(follow_redirects=False, event_hooks=hooks) as made:
+            yield made, answer
+    finally:
+        timer.cancel()
+        if answer.line is not None:
+            answer.line.close()
 
 
 def _refuse(response: httpx2.Response) -> None:
@@ -65,27 +107,23 @@ def analyse(
     """Ask the model for its view of the context.
 
     `timeout_s` bounds each wait, by `clock` (seconds that only grow) the reply once it has begun, and the whole: then
-    the client is closed, whatever drips. Tokens used are in `usage`. `Transient` for time-outs, lost or refused
+    the line is shut down, whatever drips. Tokens used are in `usage`. `Transient` for time-outs, lost or refused
     connections, 408, 409, 425, 429 and 5xx; `Rejected` for other statuses, a refusal, and a reply that breaks the
     schema.
     """
-    end = threading.Timer(timeout_s, client.close)
-    end.daemon = True
-    end.start()
-    try:
-        raw = _ask(client, context, model=model, timeout_s=timeout_s, clock=clock)
-    except (anthropic.APITimeoutError, httpx2.TimeoutException) as error:
-        raise Transient(f"the model did not answer within {timeout_s:g} s") from error
-    except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
-        if client.is_closed():
+    with _transport(timeout_s) as (http, answer):
+        try:
+            raw = _ask(client.with_options(max_retries=0, http_client=http), context, model, timeout_s, clock)
+        except (anthropic.APITimeoutError, httpx2.TimeoutException) as error:
             raise Transient(f"the model did not answer within {timeout_s:g} s") from error
-        if isinstance(error.__cause__, HeliosError):  # the client says so of all that is raised in its request
-            raise error.__cause__ from error
-        raise Transient(f"the model's server could not be reached: {type(error).__name__}") from error
-    except anthropic.AnthropicError as error:
-        raise Rejected(f"the request to the model could not be made: {type(error).__name__}") from error
-    finally:
-        end.cancel()
+        except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
+            if answer.ended:
+                raise Transient(f"the model did not answer within {timeout_s:g} s") from error
+            if isinstance(error.__cause__, HeliosError):  # the client says so of all that is raised in its request
+                raise error.__cause__ from error
+            raise Transient(f"the model's server could not be reached: {type(error).__name__}") from error
+        except anthropic.AnthropicError as error:
+            raise Rejected(f"the request to the model could not be made: {type(error).__name__}") from error
     return _view(raw, context)
 
 
@@ -110,15 +148,10 @@ def _figure(value: float) -> str:
 
 
 def _ask(
-    client: anthropic.Anthropic,
-    context: MarketContext,
-    *,
-    model: str,
-    timeout_s: float,
-    clock: Callable[[], float],
+    client: anthropic.Anthropic, context: MarketContext, model: str, timeout_s: float, clock: Callable[[], float]
 ) -> bytes:
     """One request; the reply's body, read under one deadline."""
-    messages = client.with_options(max_retries=0).messages.with_streaming_response
+    messages = client.messages.with_streaming_response
     request = messages.create(
         model=model,
         max_tokens=MAX_TOKENS,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,8 +11,6 @@ from typing import Any
 
 import anthropic
 import pytest
-
-from tiers.llm import claude
 
 KEY = "not-a-real-key"
 
@@ -96,7 +93,5 @@ def stand_in() -> Iterator[StandIn]:
 
 @pytest.fixture
 def client(stand_in: StandIn) -> Iterator[anthropic.Anthropic]:
-    """One that reads no certificates, a twentieth of a second each time: the stand-in has none."""
-    plain = claude.transport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-    with anthropic.Anthropic(api_key=KEY, base_url=stand_in.url, http_client=plain) as made:
+    with anthropic.Anthropic(api_key=KEY, base_url=stand_in.url) as made:
         yield made

@@ -1,7 +1,9 @@
+import contextlib
 import json
 import math
 import socket
 import struct
+import threading
 import time
 
 import anthropic
@@ -201,7 +203,26 @@ def test_letters_before_a_reply_are_not_waited_for_without_end(client, stand_in,
     stand_in.behave = drip
     with pytest.raises(Transient, match=r"did not answer within 0.3 s"):
         ask(client, timeout_s=0.3)
-    assert client.is_closed()
+
+
+def test_a_handshake_that_drips_is_not_waited_for_without_end():
+    ended = threading.Event()
+
+    def drip(server):
+        line, _ = server.accept()
+        with line, contextlib.suppress(OSError):
+            line.sendall(b"\x16\x03\x03\x40\x00")  # a record of 16 KiB
+            while not ended.wait(0.05):
+                line.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=drip, args=(server,), daemon=True)
+        thread.start()
+        url = f"https://127.0.0.1:{server.getsockname()[1]}"
+        with anthropic.Anthropic(api_key=KEY, base_url=url) as client, pytest.raises(Transient, match=r"within 0.5 s"):
+            ask(client, timeout_s=0.5)
+        ended.set()
+        thread.join(10)
 
 
 def test_a_reply_without_end_is_cut_at_its_size(client, stand_in, monkeypatch):
