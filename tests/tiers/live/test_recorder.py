@@ -41,6 +41,13 @@ def test_minutes_are_stored_and_known_with_the_bars_above_them() -> None:
     assert {(one.symbol, one.until) for one in FeedCoverage.objects.all()} == {(s, moment(T)) for s in "ABC"}
 
 
+def test_what_is_known_once_stays_so_whoever_tells_of_it_last() -> None:
+    """One thread stores what is heard, and another what was asked for meanwhile."""
+    for until in (T, T - MINUTE):
+        recorder.cover({"A": until})
+    assert FeedCoverage.objects.get().until == moment(T)
+
+
 def test_a_higher_bar_is_made_of_the_minutes_that_are_stored_now() -> None:
     """Another process has corrected one of them since this one heard of it."""
     for k in range(4):

@@ -39,8 +39,9 @@ DATABASE = "postgres_db"
 TELL_S: Final = 60.0
 _TOLD: Final[dict[str, float]] = {}  # when the bad bars of a symbol were last told, by the monotonic clock
 _COVER: Final = """
-INSERT INTO feed_coverage (symbol, until, updated_at) SELECT *, now() FROM unnest(%s::text[], %s::timestamptz[])
-ON CONFLICT (symbol) DO UPDATE SET until = excluded.until, updated_at = now() RETURNING 1
+INSERT INTO feed_coverage AS known (symbol, until, updated_at)
+SELECT *, now() FROM unnest(%s::text[], %s::timestamptz[])
+ON CONFLICT (symbol) DO UPDATE SET until = greatest(known.until, excluded.until), updated_at = now() RETURNING 1
 """
 _Rows = dict[tuple[str, str], dict[int, Row]]  # by symbol and timeframe, and by close
 
@@ -113,7 +114,7 @@ def ticker_event(symbol: str, told: Ticker) -> Event:
 
 
 def cover(until: dict[str, int]) -> None:
-    """Note that all minutes of these symbols are known up to these moments."""
+    """Note that all minutes of these symbols are known up to these moments; what is known once stays so."""
     symbols = sorted(until)
     statements.fetch(_COVER, [symbols, [moment(until[symbol]) for symbol in symbols]])
 
