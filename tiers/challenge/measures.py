@@ -47,6 +47,8 @@ JOIN (
     SELECT held.id, count(DISTINCT coalesce(known.calendar, '') = '24/7') = 2 AS both
     FROM portfolio_state held CROSS JOIN unnest(held.symbols) AS of(symbol)
     LEFT JOIN instruments known ON known.symbol = of.symbol
+    WHERE EXISTS (SELECT FROM market_ohlc m WHERE m.symbol = of.symbol AND m.timeframe = held.timeframe
+        AND m.bar_ts >= (SELECT min(p.bar_ts) FROM pipeline_cycles p WHERE p.book_id = held.id) - interval '7 days')
     GROUP BY held.id
 ) markets ON markets.id = c.book_id
 LEFT JOIN instruments i ON i.symbol = d.symbol

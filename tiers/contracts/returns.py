@@ -37,7 +37,8 @@ def window_returns(bars: Bars, row: int, n_window: int, around_the_clock: Collec
     A period is that of a row at which more than what has ended had a bar, except where stocks and coins are in one
     book. In daily bars it is a session day there, from the end of the last one to its own, and a day that has not ended
     yet is left out. Within days it ends where both markets have a bar, so that the night of a stock stands beside that
-    of a coin; `around_the_clock` names the coins of such a book. Where either market has ended it is that of a row.
+    of a coin; `around_the_clock` names the coins of such a book. Where either market has ended, or not
+    begun, it is that of a row.
     The result is (n_window, n_symbols). Only the `rows_read` rows that end at `row` are read, so a live window of that
     length gives the batch values. NaN before a symbol's first close inside that window and where the timeline is
     shorter; 0 where a symbol has no bar after its first, and in all of one that has ended. `DataError` when `row` is
@@ -66,8 +67,24 @@ def _rows_of_listed(bars: Bars, first: int, recent: int, row: int) -> IntArray:
 def _ends(bars: Bars, first: int, row: int, around_the_clock: Collection[str]) -> IntArray | None:
     """The last rows of the periods up to `row`; None where each row is one."""
     if timeframes.seconds(bars.timeframe) >= DAY_S:
-        return _session_ends(bars, first, row)
-    return _common_rows(bars, first, row, around_the_clock) if around_the_clock else None
+        ends = _session_ends(bars, first, row)
+    else:
+        ends = _common_rows(bars, first, row, around_the_clock) if around_the_clock else None
+    return ends if ends is None else _with_rows_between(bars, first, row, ends)
+
+
+def _with_rows_between(bars: Bars, first: int, row: int, ends: IntArray) -> IntArray:
+    """The ends, and each row from a week behind the one before it on, as where a market has no bar yet.
+
+    So each row before the first end, but for the day that it ends.
+    """
+    if not len(ends):
+        return ends
+    rows = np.arange(first, row + 1)
+    before = np.searchsorted(ends, rows, side="right") - 1
+    late = bars.ts[rows] - bars.ts[ends[np.maximum(before, 0)]] > LONGEST
+    early = bars.ts[ends[0]] - bars.ts[rows] >= np.timedelta64(DAY_S, "s")
+    return np.union1d(ends, rows[np.where(before < 0, early, late)])
 
 
 def _common_rows(bars: Bars, first: int, row: int, around_the_clock: Collection[str]) -> IntArray | None:

@@ -295,8 +295,9 @@ def _observations(arm: str, data: ReplayData, result: Result, timed: TimedArm, *
     value = run.held * equity[:, None]
     earned = (value[1:] - value[:-1] + _flows(result)[1:]) / equity[:-1, None] * observations.BPS
     losses = _losses(data, result) if forecasts else None
-    open_always = instruments.around_the_clock(symbols, instruments.named(symbols))
-    both = 0 < len(open_always) < len(symbols)
+    of_these = [symbol for symbol in symbols if symbol in data.listed]
+    open_always = instruments.around_the_clock(of_these, instruments.named(symbols))
+    both = 0 < len(open_always) < len(of_these)
     a_day = rows_a_day(data.book.timeframe, closes=not open_always, both=both)
     begun = np.isfinite(data.bars.close).cumsum(axis=0) > 0
     listed = (begun & ~ended(data.bars))[data.bars.n_bars - len(run.ts) :]

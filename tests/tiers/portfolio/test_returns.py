@@ -190,6 +190,24 @@ def test_hours_of_a_stock_and_a_coin_are_compared_over_bars_that_both_have(back)
     assert shrunk_correlation(seen, 60)[0][0, 1] > 0.8
 
 
+@pytest.mark.parametrize("n_sessions", [1, 5, 40])
+def test_before_the_first_bar_of_a_stock_the_coin_of_its_book_goes_by_its_own_days(n_sessions):
+    bars = mixed_book(500)
+    sessions = np.flatnonzero(np.isfinite(bars.close[:, 0]))
+    bars.close[sessions[:-n_sessions], 0] = np.nan
+    kept = np.isfinite(bars.close).any(axis=1)
+    bars = of_closes(bars.close[kept], ts=bars.ts[kept])
+    row = bars.n_bars - 1
+    first = int(np.flatnonzero(np.isfinite(bars.close[:, 0]))[0])
+    seen = window_returns(bars, row, 100)
+    assert np.isfinite(seen[:, 1]).all()
+    before = bars.close[:first, 1]
+    n_own = 100 - n_sessions
+    np.testing.assert_allclose(seen[:n_own, 1], (before[1:] / before[:-1] - 1.0)[-n_own:], rtol=1e-12)
+    live = bars.rows(slice(row + 1 - rows_read(100, "1d"), row + 1))
+    np.testing.assert_array_equal(window_returns(live, live.n_bars - 1, 100), seen)
+
+
 def test_where_the_stock_of_an_hourly_book_has_ended_the_coin_goes_by_its_own_hours():
     bars = hourly_book()
     bars.close[-10 * 24 :, 0] = np.nan
