@@ -11,6 +11,10 @@ import pytest
 import redis
 from django.core.management import CommandError, call_command
 
+from helios.breakers import process as breakers
+from helios.breakers.catalog import SHIPPED
+from helios.breakers.errors import CircuitOpen
+from helios.errors import Transient
 from tests.support.commands import answered, printed
 from tests.support.live_market import make_bars, stored
 from tests.support.orders import Intent, record_intents
@@ -18,6 +22,7 @@ from tiers.live import chain, relay, stages
 from tiers.live.relay import Relay
 from trading.books import write as books
 from trading.events import RiskEvent, SignalEvent, TradeEvent
+from trading.market import shared_windows
 from trading.market.timestamps import utc
 from trading.models import LedgerEntry, MLPrediction, Order, RiskDecision, Stage, TradeExecution
 
@@ -140,3 +145,33 @@ def test_a_row_that_is_none_of_its_kind_keeps_no_other_from_being_told(cycles: l
     risks = told("risk")
     assert [one.cycle for one in risks] == [cycle.pk for cycle in cycles[1:]]
     assert risks[0].max_weight == {"AAPL": 0.5, "IBM": None}
+
+
+def test_a_bus_and_shared_windows_that_are_away_are_left_alone_by_their_breaker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("helios.breakers.journal.write", lambda _: None)  # it commits past this test
+    asked = list[str]()
+
+    class Dead:
+        def pipeline(self, **_: Any) -> None:
+            asked.append("bus")
+            raise redis.TimeoutError("no answer within 2 s")
+
+        def get(self, _: str) -> None:
+            asked.append("window")
+            raise redis.TimeoutError("no answer within 2 s")
+
+    bus, limit = relay.bus(), SHIPPED["redis_cache"].config.failure_threshold
+    monkeypatch.setattr(bus, "client", Dead())
+    monkeypatch.setattr(shared_windows, "_client", lambda _: Dead())
+    breakers.forget()
+    for _ in range(limit - 1):
+        with pytest.raises(Transient):
+            bus.publish([])
+    for _ in range(limit):
+        assert shared_windows.get(["AAPL"], "1d", 5, ["x"]) is None
+    with pytest.raises(CircuitOpen):
+        bus.publish([])
+    breakers.forget()
+    assert asked == ["bus"] * (limit - 1) + ["window"]

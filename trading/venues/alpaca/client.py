@@ -24,10 +24,14 @@ from trading.venues.rest import MINUTE_S, Pace, RestClient
 
 BREAKER: Final = "alpaca_api"
 STANDARD: Final = (200, MINUTE_S)  # requests of the standard plan
-READ: Final = (*"tohlcvpsixu", "tks")  # of bars and trades
+READ: Final = (*"tohlcvpsixu", "tks", "bp", "bs", "ap", "as")  # of bars, trades and quotes
 LONGEST: Final = 64  # of a text
 MOST_ROWS: Final = 10_000  # in one page
-PAGES: Final = {"bars": 20, "trades": 100}  # of one question; bars fit into one, an hour of trades into some
+PAGES: Final = {
+    "bars": 20,
+    "trades": 100,
+    "quotes": 1,
+}  # of one question; bars fit into one, an hour of trades into some
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,17 +87,21 @@ class _Bounded(RESTClient):
         return self
 
     def get(self, path: str, data: Any = None, **_: Any) -> dict[str, Any]:
-        what = path.rpartition("/")[2]
+        newest = "latest" in path.split("/")  # one of each symbol, and no list
+        what = "quotes" if newest else path.rpartition("/")[2]
+        shape = what if newest else f"lists of {what}"
         self._pages += 1
         if self._pages > PAGES[what]:
             raise Transient(f"Alpaca must answer {path} in {PAGES[what]} pages at most, went on")
         found = self._client.get(f"/{self._version}{path}", data)
         told = found.get(what) or {}
-        if not isinstance(told, dict) or not all(isinstance(rows, list) for rows in told.values()):
-            raise Transient(f"Alpaca must answer {path} with lists of {what} by symbol, was {shown(found)!r}")
+        if not isinstance(told, dict) or not all(isinstance(rows, dict if newest else list) for rows in told.values()):
+            raise Transient(f"Alpaca must answer {path} with {shape} by symbol, was {shown(found)!r}")
         if sum(map(len, told.values())) > MOST_ROWS:
             raise Transient(f"Alpaca must answer {path} with {MOST_ROWS} {what} a page at most, told more")
-        kept = {code: [_figures(row) for row in rows] for code, rows in told.items()}
+        kept: dict[str, Any] = {
+            code: _figures(rows) if newest else [_figures(row) for row in rows] for code, rows in told.items()
+        }
         return {what: kept, "next_page_token": found.get("next_page_token")}
 
 

@@ -9,7 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Self
 
 from alpaca.data.enums import Adjustment, DataFeed
-from alpaca.data.requests import CryptoBarsRequest, CryptoTradesRequest, StockBarsRequest, StockTradesRequest
+from alpaca.data.requests import (
+    CryptoBarsRequest,
+    CryptoLatestQuoteRequest,
+    CryptoTradesRequest,
+    StockBarsRequest,
+    StockLatestQuoteRequest,
+    StockTradesRequest,
+)
 from alpaca.data.timeframe import TimeFrame
 
 from helios.env import Env
@@ -68,12 +75,12 @@ class Market(OfClient):
         return None
 
     def depth(self, pair: Pair) -> Depth:
-        path, feed = "/v1beta3/crypto/us/latest/quotes", None
         if pair.asset_class is AssetClass.EQUITY:
-            path, feed = "/v2/stocks/quotes/latest", self.feed
-        found = self.client.get(path, {"symbols": pair.code, "feed": feed})
-        quotes = _SAID.field(found, "quotes", "the newest quotes")
-        return quote(pair.code, _SAID.field(quotes, pair.code, "the newest quote of each"))
+            of_feed = StockLatestQuoteRequest(symbol_or_symbols=pair.code, feed=DataFeed(self.feed))
+            found: Any = stocks(self.client).get_stock_latest_quote(of_feed)
+        else:
+            found = coins(self.client).get_crypto_latest_quote(CryptoLatestQuoteRequest(symbol_or_symbols=pair.code))
+        return quote(pair.code, _SAID.field(found, pair.code, "the newest quote of each"))
 
     def bars(
         self, pair: Pair, timeframe: str, after: datetime, until: datetime
