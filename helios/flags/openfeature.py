@@ -175,7 +175,7 @@ def _whole(payload: Payload) -> int:
     number = _number(payload)
     if not number.is_integer():
         raise WrongTypeError(f"a payload must be a whole number, was {payload.value}")
-    return int(payload.value) if payload.value.strip().lstrip("+-").isdigit() else int(number)
+    return int(payload.value) if payload.value.strip().lstrip("+-").isdecimal() else int(number)
 
 
 def _object(payload: Payload) -> Object:

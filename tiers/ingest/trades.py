@@ -117,7 +117,7 @@ def _problem(trades: Trades, row: int, code: Code, column: str, expected: str) -
 def _in_order(trades: Trades) -> Trades:
     if bool(np.all(trades.ts[1:] > trades.ts[:-1])):
         return trades
-    numbered = np.char.isdigit(trades.trade_id) & (np.char.str_len(trades.trade_id) < 19)
+    numbered = np.char.isdecimal(trades.trade_id) & (np.char.str_len(trades.trade_id) < 19)
     if numbered.all():
         return trades.take(np.lexsort((trades.trade_id.astype(np.int64), trades.ts)))
     before, after = trades.ts[:-1], trades.ts[1:]

@@ -107,6 +107,17 @@ def test_a_damaged_archive_is_refused_in_a_sentence(write, tmp_path: Path, damag
     assert refused(write(body, "prices.zip")).startswith("prices.zip must be a readable zip, was not: ")
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "2024-01-02T15:30:00+\u0660\u0665:\u0660\u0660,1,2,0.5,1.5,5\n",
+        "\u0662\u0660\u0662\u0664-01-02 15:30:00,1,2,0.5,1.5,5\n",
+    ],
+)
+def test_digits_of_another_script_are_no_time(write, line: str):
+    assert "expected a time such as" in refused(write(HEADER + line * 3))
+
+
 def test_an_unknown_time_format_is_named(write):
     assert "was '2019-10-17 09-AM'" in refused(write(HEADER + "2019-10-17 09-AM,1,2,1,1,1\n"))
 

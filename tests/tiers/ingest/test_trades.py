@@ -175,3 +175,8 @@ def test_the_trades_of_a_raw_feed_give_the_minutes_that_were_made_of_it(symbol: 
     expected = expected.filter(pl.col("symbol") == symbol)
     whole = (made.ts > np.datetime64("2024-08-08T23:55")) & (made.ts <= np.datetime64("2024-08-09"))
     assert_same(made.take(whole), expected, volume_rtol=1e-12)
+
+
+def test_ids_that_look_like_numbers_and_are_none_order_nothing():
+    found = judged(("2024-01-01 00:00:00", 10, 1), ("2024-01-01 00:00:00", 11, 1), ids=["\u00b2", "\u00b9"])
+    assert found.trades.trade_id.tolist() == ["\u00b2", "\u00b9"]

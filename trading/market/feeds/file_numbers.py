@@ -10,12 +10,13 @@ import polars as pl
 Decimal = Literal["point", "comma"]
 MARKS: Final[dict[Decimal, str]] = {"point": ".", "comma": ","}
 _EMPTY: Final = r"(?i)^(null|none|nan|n/?a|#n/a|-+)$"
-_GROUPS: Final = r"^([+-]?\d{1,3}(?:[ '\u2019\u00a0\u2009\u202f]\d{3})+)([.,]\d*)?$"  # groups that no mark parts
+_GROUPS: Final = r"^([+-]?[0-9]{1,3}(?:[ '\u2019\u00a0\u2009\u202f][0-9]{3})+)([.,][0-9]*)?$"  # no mark parts them
 # In both, D stands for the decimal mark and G for the other one. 1D234 alone is no evidence: it may be 1G234.
 _EVIDENCE: Final = (
-    r"^[+-]?(\d*D(\d{0,2}|\d{4,})|\d{4,}D\d{3}|0D\d+|\d+D\d+[eE].+|\d{1,3}(G\d{2,3})+D\d*|\d{1,3}(G\d{2,3})+G\d{3})$"
+    r"^[+-]?([0-9]*D([0-9]{0,2}|[0-9]{4,})|[0-9]{4,}D[0-9]{3}|0D[0-9]+|[0-9]+D[0-9]+[eE].+"
+    r"|[0-9]{1,3}(G[0-9]{2,3})+D[0-9]*|[0-9]{1,3}(G[0-9]{2,3})+G[0-9]{3})$"
 )
-_NUMBER: Final = r"^[+-]?((\d+|\d{1,3}(G\d{2,3})*G\d{3})(D\d*)?|D\d+)([eE][+-]?\d+)?$"
+_NUMBER: Final = r"^[+-]?(([0-9]+|[0-9]{1,3}(G[0-9]{2,3})*G[0-9]{3})(D[0-9]*)?|D[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
 def decimal_of(columns: Mapping[str, pl.Series], *, separator: str) -> Decimal | None:
@@ -28,7 +29,7 @@ def decimal_of(columns: Mapping[str, pl.Series], *, separator: str) -> Decimal |
         return "point"
     whole = pl.concat([bare(column).rename("") for column in text])
     shown: list[Decimal] = [each for each in MARKS if whole.str.contains(_pattern(_EVIDENCE, each)).any()]
-    if not shown and not whole.str.contains(r"^[+-]?\d{1,3}[.,]\d{3}$").any():
+    if not shown and not whole.str.contains(r"^[+-]?[0-9]{1,3}[.,][0-9]{3}$").any():
         return "point"
     return shown[0] if len(shown) == 1 else None
 
@@ -55,7 +56,7 @@ def bare(column: pl.Series) -> pl.Series:
     text = column.str.strip_chars().str.replace(r"^([+-]?)[$€£¥]\s*", "$1")
     if text.str.contains(_GROUPS).any():
         grouped = text.str.contains(_GROUPS)
-        text = pl.select(pl.when(grouped).then(text.str.replace_all(r"[^\d.,+-]", "")).otherwise(text)).to_series()
+        text = pl.select(pl.when(grouped).then(text.str.replace_all(r"[^0-9.,+-]", "")).otherwise(text)).to_series()
     empty = (text == "") | text.str.contains(_EMPTY)
     return pl.select(pl.when(~empty).then(text)).to_series().rename(column.name)
 

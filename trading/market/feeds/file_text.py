@@ -94,7 +94,7 @@ def _suffixes(path: Path) -> tuple[str, str]:
 
 
 _UNPACKED: Final = (
-    *(OSError, EOFError, RuntimeError, NotImplementedError, UnicodeError),
+    *(OSError, EOFError, RuntimeError, NotImplementedError, OverflowError, ValueError),
     *(zlib.error, lzma.LZMAError, zipfile.BadZipFile),
 )
 

@@ -15,13 +15,13 @@ DATE_ORDERS: Final[tuple[DateOrder, ...]] = ("dmy", "mdy")
 A_TIME: Final = "a time such as 2024-01-31 15:30:00, 2024-01-31T15:30:00+00:00 or seconds since 1970"
 # A number says its unit by its size: seconds stay below 1e11 until the year 5138, and so on. Each has nine digits.
 _UNITS: Final = (("seconds", 10**11, 10**6), ("milliseconds", 10**14, 10**3), ("microseconds", 10**17, 1))
-_EPOCH: Final = r"^(-?\d{9,19})(?:\.(\d*))?$"
-_COMPACT: Final = r"^((?:19|20)\d\d)(\d\d)(\d\d)(?:\.0*)?(?: (.+))?$"
-_YEAR_FIRST: Final = r"^(\d{4})[-./](\d{1,2})[-./](\d{1,2})(?: (.+))?$"
-_YEAR_LAST: Final = r"^(\d{1,2})([-./])(\d{1,2})[-./](\d{4})(?: (.+))?$"
+_EPOCH: Final = r"^(-?[0-9]{9,19})(?:\.([0-9]*))?$"
+_COMPACT: Final = r"^((?:19|20)[0-9][0-9])([0-9][0-9])([0-9][0-9])(?:\.0*)?(?: (.+))?$"
+_YEAR_FIRST: Final = r"^([0-9]{4})[-./]([0-9]{1,2})[-./]([0-9]{1,2})(?: (.+))?$"
+_YEAR_LAST: Final = r"^([0-9]{1,2})([-./])([0-9]{1,2})[-./]([0-9]{4})(?: (.+))?$"
 _MONTH_NAMED: Final = ("%d-%b-%Y", "%d %b %Y", "%b %d, %Y")
-_OFFSET: Final = r"^(.*:\d\d(?:\.\d+)?) ?(Z|UTC|GMT|[+-]\d\d:?\d\d)$"
-_CLOCK: Final = r"^(\d{1,2}):?(\d\d):?(\d\d(?:\.\d+)?)?$"
+_OFFSET: Final = r"^(.*:[0-9][0-9](?:\.[0-9]+)?) ?(Z|UTC|GMT|[+-][0-9][0-9]:?[0-9][0-9])$"
+_CLOCK: Final = r"^([0-9]{1,2}):?([0-9][0-9]):?([0-9][0-9](?:\.[0-9]+)?)?$"
 _MOMENT: Final = pl.Datetime("us")
 _POSSIBLE: Final = (datetime(1, 1, 2), datetime(9999, 12, 1))  # noqa: DTZ001 - naive, as what is read is
 
@@ -74,14 +74,14 @@ def is_time(column: pl.Series) -> bool:
     if column.dtype != pl.String:
         return column.dtype.is_temporal()
     first = column.drop_nulls().head(1).str.strip_chars()
-    return any(bool(first.str.contains(form).any()) for form in (r"^\d{1,2}:\d\d", _YEAR_FIRST, _YEAR_LAST))
+    return any(bool(first.str.contains(form).any()) for form in (r"^[0-9]{1,2}:[0-9][0-9]", _YEAR_FIRST, _YEAR_LAST))
 
 
 def joined(date: pl.Series, clock: pl.Series) -> pl.Series:
     """A date and a time of day in two columns as one text; null where either is missing."""
     parts = [each.cast(pl.String).str.strip_chars().alias(name) for each, name in ((date, "date"), (clock, "clock"))]
     frame = pl.DataFrame(parts).with_columns(
-        pl.when(pl.col("clock").str.contains(r"^\d{1,6}$")).then(_six_digits("clock")).otherwise(pl.col("clock"))
+        pl.when(pl.col("clock").str.contains(r"^[0-9]{1,6}$")).then(_six_digits("clock")).otherwise(pl.col("clock"))
     )
     is_clock = pl.col("clock").str.contains(_CLOCK) & ~pl.col("date").str.contains(":")
     whole = pl.when(is_clock).then(pl.col("date") + " " + pl.col("clock"))
@@ -105,7 +105,7 @@ def _from_numbers(column: pl.Series) -> Moments:
 
 
 def _from_text(column: pl.Series, order: DateOrder | None) -> Moments:
-    text = column.str.strip_chars().str.replace(r"^(\d{4}-\d\d-\d\d)T", "$1 ")
+    text = column.str.strip_chars().str.replace(r"^([0-9]{4}-[0-9][0-9]-[0-9][0-9])T", "$1 ")
     epoch, units = _epochs(text)
     if units and epoch.null_count() == text.null_count():
         return Moments(utc=epoch, wall=epoch, form=f"{' and '.join(units)} since 1970", zone="")
@@ -128,7 +128,7 @@ def _from_text(column: pl.Series, order: DateOrder | None) -> Moments:
 
 
 def _is_dates(text: pl.Series) -> bool:
-    return not text.str.contains(":|\\d \\d").any()
+    return not text.str.contains(":|[0-9] [0-9]").any()
 
 
 def _epochs(text: pl.Series) -> tuple[pl.Series, list[str]]:

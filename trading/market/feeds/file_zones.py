@@ -35,7 +35,7 @@ BEFORE: Final = (4 * 60, 7 * 60, 8 * 60)
 AFTER: Final = (18 * 60, 18 * 60 + 30, 20 * 60)
 EXTENDED: Final = (BEFORE[0], AFTER[-1])
 _FRIDAY: Final = 5
-_AHEAD: Final = re.compile(r"([^+-]*[a-z])([+-]\d{1,2})")
+_AHEAD: Final = re.compile(r"([^+-]*[a-z])([+-][0-9]{1,2})")
 
 
 def check_zone(name: str) -> None:
