@@ -4,8 +4,8 @@ Django takes a new thread, so a new connection, for every request that is under 
 database has, from the workers too. Here each kind of request has lanes of its own: strangers, with whatever tokens and
 sessions they make up, and logins, whose passwords take long to hash, hold up nobody with a token or a session of ours,
 reading holds up no change, and no change what makes trading safer. In each kind people take turns, whatever number of
-tokens and sessions they have (one counts by itself until it is served for the first time), and each has places of their
-own; a small body is kept out by nobody else's. What waits on a slow client (its body, its
+tokens and sessions they have (one counts by itself until it is served for the first time), and of probes addresses do;
+each has places of their own, and a small body is kept out by nobody else's. What waits on a slow client (its body, its
 answer) takes neither a lane nor a place in its queue; of slow bodies only the latest are waited for, and of answers as
 many as have room. Who logs in where somebody has before does not wait among strangers, and a token that was refused
 does from then on.
@@ -27,6 +27,7 @@ from django.conf import settings
 from helios.web.bodies import refuse
 from helios.web.credentials import credential, marked_cookie
 from helios.web.lifespan import Application, Message, Receive, Send
+from helios.web.proxies import address_of
 
 READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES, LOGIN = "/health", "/admin/login/"
@@ -69,7 +70,7 @@ class Lanes:
         """Room for a request among those of one token or session, or of strangers. Raises: RefusedError."""
         if self._held[whose] >= self._each:
             status = HTTPStatus.TOO_MANY_REQUESTS if whose else HTTPStatus.SERVICE_UNAVAILABLE
-            kind = "of this user, token or session" if whose else "without one that is known"
+            kind = "of this user, token, session or address" if whose else "without one that is known"
             raise RefusedError(status, f"{self._each} requests {kind} are under way already; try again")
         self._held[whose] += 1
         try:
@@ -119,7 +120,7 @@ def kind(scope: Message) -> tuple[str, str]:
     """Which lanes serve a request, and whose it is, by its head alone: whether that still holds, Django finds out."""
     path = scope["path"]
     if path.startswith(PROBES):
-        return "probe", ""
+        return "probe", address_of(scope)
     if path == LOGIN:  # a session may be anybody's who was let in once; a browser is counted by itself
         browser = marked_cookie(scope["headers"], BROWSER)
         return ("login", browser) if browser else ("stranger", "")
@@ -164,7 +165,7 @@ def in_lanes(django: Application, *, reading: int) -> Application:
             again = status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
             await refuse(send, status, detail, *([(b"retry-after", str(RETRY_S).encode())] if again else []))
             return
-        if which != "login":
+        if which not in {"login", "probe"}:
             _remember(refused_before, users, whose, scope, answer)
         await answers.sent(answer, users.get(whose, turn), send)
 

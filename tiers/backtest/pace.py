@@ -37,15 +37,15 @@ class Pace:
 def of_bars(bars: Bars, calendars: Mapping[str, Calendar]) -> Pace:
     """The pace of these bars, (n_bars, n_symbols) with NaN where a symbol has none.
 
-    Where all symbols have one calendar, `calendars` by symbol, a year has its bars, times the share that came from the
-    first to the last; else as many as came in the time that passed.
+    Where all symbols that have any are of one calendar, `calendars` by symbol, a year has its bars, times the share
+    that came from the first to the last; else as many as came in the time that passed.
     """
     known = np.isfinite(bars.close)
     by_day = _of_days(bars.ts, known)
     by_bar = by_day if timeframes.seconds(bars.timeframe) >= DAY_S else _whole(bars.ts, known)
     of_days = len(by_day) > len(by_bar) or by_bar is by_day
     rows = by_day if of_days else by_bar
-    found = {calendars.get(symbol) for symbol in bars.symbols}
+    found = {calendars.get(symbol) for symbol, has in zip(bars.symbols, known.T, strict=True) if has.any()}
     one = found.pop() if len(found) == 1 and (by_bar is rows) else None
     return Pace(rows=rows, per_year=_per_year(bars.ts[rows], bars.timeframe, one), of_days=of_days)
 

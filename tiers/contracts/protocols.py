@@ -8,7 +8,7 @@ only what `contracts.feature_sets.closed_rows` allows. Own bars are those that a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -118,13 +118,12 @@ class RiskTier(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """How a language model is reached. `clock` gives seconds that only grow."""
+    """How a language model is reached."""
 
     api_key: str
     base_url: str | None
     model: str
     timeout_s: float
-    clock: Callable[[], float]
 
 
 class LlmTier(Protocol):

@@ -22,7 +22,6 @@ CORRECTED: Final = 60 * MINUTE  # so far back a venue's bar corrects what is kno
 JUMP: Final = 2.0
 MOST_TOLD: Final = 10  # bars of one minute that a stream may tell; a later correction is found by request
 TICK_ERROR: Final = 1e-9  # relative, of a multiple of a step as a double
-MOST_OPEN: Final = 1_000_000  # trades of minutes that are not closed; some 200 MB
 KEPT: Final = 2 * CORRECTED  # so that all minutes of each higher bar that holds a corrected one are known
 
 Row = tuple[float, float, float, float, float]  # open, high, low, close, volume
@@ -67,7 +66,7 @@ class Minutes:
     known: dict[int, Row | None] = field(default_factory=dict)  # by close: the last hour, and those behind `until`
     unusable: set[int] = field(default_factory=set)  # of those, the ones of which the venue has no right bar
     open: dict[int, list[HeardTrade]] = field(default_factory=dict)
-    _n_open: int = 0
+    n_open: int = 0  # trades of minutes that are not closed
     _last_at: int = 0
     _n_told: Counter[int] = field(default_factory=Counter)  # how often the stream told a minute's bar anew
     _forgotten: int = field(init=False)  # up to where nothing is kept
@@ -76,13 +75,8 @@ class Minutes:
         self._forgotten = self.until
 
     def trade(self, at: int, price: float, quantity: float, side: str, trade_id: str = "") -> None:
-        """A trade was told; `trade_id` is empty where the venue names none.
-
-        Where nothing closes minutes, those that are open are forgotten some day, and are whole no more.
-        """
-        if self._n_open == MOST_OPEN:
-            self.lost()
-        self._n_open += 1
+        """A trade was told; `trade_id` is empty where the venue names none."""
+        self.n_open += 1
         self.open.setdefault(at // MINUTE * MINUTE + MINUTE, []).append((at, price, quantity, side, trade_id))
 
     def bucket(self, close: int, row: Row | None) -> Closed | None:
@@ -152,7 +146,7 @@ class Minutes:
         """The connection is gone: trades of open minutes may be missing."""
         self.heard_from = None
         self.open.clear()
-        self._n_open = 0
+        self.n_open = 0
 
     def _know(self, close: int, row: Row | None) -> None:
         self.known[close] = row
@@ -161,7 +155,7 @@ class Minutes:
 
     def _closed(self, close: int) -> tuple[HeardTrade, ...]:
         trades = tuple(self.open.pop(close, ()))
-        self._n_open -= len(trades)
+        self.n_open -= len(trades)
         return trades
 
     def _advance(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 
 from loguru import logger
@@ -42,7 +41,6 @@ def ask(tier: LlmTier, context: MarketContext, switches: Switches, *, env: Env, 
         base_url=env.anthropic_base_url,
         model=env.llm_model,
         timeout_s=env.llm_timeout_s,
-        clock=time.monotonic,
     )
     try:
         with breaker("llm_api"):

@@ -29,9 +29,7 @@ def ask_model(context: MarketContext, connection: Connection) -> StrategicView:
     from tiers.llm import claude  # noqa: PLC0415 - three seconds of imports, for books that ask a language model
 
     client = claude.client(connection.api_key, connection.base_url)
-    return claude.analyse(
-        client, context, model=connection.model, timeout_s=connection.timeout_s, clock=connection.clock
-    )
+    return claude.analyse(client, context, model=connection.model, timeout_s=connection.timeout_s)
 
 
 def on_load() -> None:

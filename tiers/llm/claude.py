@@ -12,7 +12,7 @@ import math
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -42,8 +42,8 @@ SYSTEM = (
 
 @lru_cache(maxsize=2)
 def client(api_key: str, base_url: str | None) -> anthropic.Anthropic:
-    """One client a process; it does not retry by itself, the breaker and the next bar do."""
-    return anthropic.Anthropic(api_key=api_key, base_url=base_url, max_retries=0)
+    """One client a process."""
+    return anthropic.Anthropic(api_key=api_key, base_url=base_url)
 
 
 class _Answer:
@@ -102,32 +102,33 @@ def analyse(
     *,
     model: str,
     timeout_s: float,
-    clock: Callable[[], float],
 ) -> StrategicView:
     """Ask the model for its view of the context.
 
-    `timeout_s` bounds each wait, by `clock` (seconds that only grow) the reply once it has begun, and the whole: then
-    the line is shut down, whatever drips. Tokens used are in `usage`. `Transient` for time-outs, lost or refused
-    connections, 408, 409, 425, 429 and 5xx; `Rejected` for other statuses, a refusal, and a reply that breaks the
-    schema.
+    `timeout_s` bounds each wait, and the whole: then the line is shut down, whatever drips. Tokens used are in `usage`.
+    `Transient` for time-outs, lost or refused connections, 408, 409, 425, 429 and 5xx; `Rejected` for other statuses, a
+    refusal, and a reply that breaks the schema.
     """
+    too_slow = f"the model did not answer within {timeout_s:g} s"
     with _transport(timeout_s) as (http, answer):
         try:
-            raw = _ask(client.with_options(max_retries=0, http_client=http), context, model, timeout_s, clock)
+            raw = _ask(client.with_options(max_retries=0, http_client=http), context, model, timeout_s)
         except (anthropic.APITimeoutError, httpx2.TimeoutException) as error:
-            raise Transient(f"the model did not answer within {timeout_s:g} s") from error
+            raise Transient(too_slow) from error
         except (anthropic.APIConnectionError, httpx2.HTTPError) as error:
             if answer.ended:
-                raise Transient(f"the model did not answer within {timeout_s:g} s") from error
+                raise Transient(too_slow) from error
             if isinstance(error.__cause__, HeliosError):  # the client says so of all that is raised in its request
                 raise error.__cause__ from error
             raise Transient(f"the model's server could not be reached: {type(error).__name__}") from error
         except anthropic.AnthropicError as error:
             raise Rejected(f"the request to the model could not be made: {type(error).__name__}") from error
+        if answer.ended:  # a body without a length ends as well as one that was cut
+            raise Transient(too_slow)
     return _view(raw, context)
 
 
-def prompt(context: MarketContext) -> str:
+def _prompt(context: MarketContext) -> str:
     """The user message: the context's figures, one a line."""
     figures = {
         "bar closed at (UTC)": context.bar_ts.isoformat(),
@@ -147,37 +148,26 @@ def _figure(value: float) -> str:
     return f"{value:.4f}" if math.isfinite(value) else "unknown"
 
 
-def _ask(
-    client: anthropic.Anthropic, context: MarketContext, model: str, timeout_s: float, clock: Callable[[], float]
-) -> bytes:
-    """One request; the reply's body, read under one deadline."""
+def _ask(client: anthropic.Anthropic, context: MarketContext, model: str, timeout_s: float) -> bytes:
+    """One request; the reply's body, whose size has a bound."""
     messages = client.messages.with_streaming_response
     request = messages.create(
         model=model,
         max_tokens=MAX_TOKENS,
         system=SYSTEM,
-        messages=[{"role": "user", "content": prompt(context)}],
+        messages=[{"role": "user", "content": _prompt(context)}],
         # The API refuses numeric bounds in a schema; transform_schema moves them into the descriptions, and
         # the reply is checked against the full schema when it comes.
         output_config={"format": {"type": "json_schema", "schema": anthropic.transform_schema(REPLY_SCHEMA)}},
         timeout=timeout_s,
     )
+    body = bytearray()
     with request as response:
-        return b"".join(_before_deadline(response.iter_bytes(), clock() + timeout_s, timeout_s, clock))
-
-
-def _before_deadline(
-    parts: Iterator[bytes], deadline: float, timeout_s: float, clock: Callable[[], float]
-) -> Iterator[bytes]:
-    """Pass the parts on; a reply that drips beyond the deadline or never ends is a `Transient` error."""
-    size = 0
-    for part in parts:
-        size += len(part)
-        if clock() > deadline:
-            raise Transient(f"the model's reply was not complete within {timeout_s:g} s")
-        if size > MAX_BODY_BYTES:
-            raise Rejected(f"the model's reply must be at most {MAX_BODY_BYTES} bytes, was longer")
-        yield part
+        for part in response.iter_bytes():
+            body += part
+            if len(body) > MAX_BODY_BYTES:
+                raise Rejected(f"the model's reply must be at most {MAX_BODY_BYTES} bytes, was longer")
+    return bytes(body)
 
 
 def _no_constant(name: str) -> float:

@@ -226,7 +226,7 @@ def test_nobody_fills_the_places_of_what_makes_trading_safer_for_others(monkeypa
     assert halt[0].content == b"halt"
     refused = [answer for answer in many if answer.status_code == 429]
     assert len(refused) == 3
-    assert "of this user, token or session are under way" in refused[0].json()["detail"]
+    assert "of this user, token, session or address are under way" in refused[0].json()["detail"]
     assert refused[0].headers["Retry-After"] == "1"
     assert asyncio.run(ask(application, ("POST", b"again"), path=HALT))[0].content == b"again"
 

@@ -14,24 +14,36 @@ from helios.web import lanes
 from helios.web.marks import marked
 from tests.support.lanes import KNOWN, OTHER, ask
 
+NAMED_BY = (b"cookie", b"authorization", b"x-forwarded-for")
 ONE, ANOTHER = ({"Cookie": f"helios_browser={marked(name)}", **OTHER} for name in "bc")
 
 
 @pytest.mark.parametrize(
     ("method", "path", "flood_of", "served_of"),
-    [("GET", "/", KNOWN, OTHER), ("POST", "/", KNOWN, OTHER), ("POST", lanes.LOGIN, ONE, ANOTHER)],
-    ids=["reading", "changing", "logging in"],
+    [
+        ("GET", "/", KNOWN, OTHER),
+        ("POST", "/", KNOWN, OTHER),
+        ("POST", lanes.LOGIN, ONE, ANOTHER),
+        ("GET", "/health", {"X-Forwarded-For": "203.0.113.1"}, {"X-Forwarded-For": "203.0.113.2"}),
+    ],
+    ids=["reading", "changing", "logging in", "probing"],
 )
 def test_who_fills_their_own_queue_holds_up_nobody_else_for_more_than_a_turn(
-    method: str, path: str, flood_of: dict[str, str], served_of: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    method: str,
+    path: str,
+    flood_of: dict[str, str],
+    served_of: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    settings: Any,
 ) -> None:
+    settings.TRUSTED_PROXIES = 1
     monkeypatch.setattr(lanes, "EACH", 40)
     monkeypatch.setitem(lanes.THREADS, "change", 1)
     hang, served = threading.Event(), list[str]()
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
         given = dict(scope["headers"])
-        whose = (given.get(b"cookie") or given[b"authorization"]).decode()
+        whose = next(given[name] for name in NAMED_BY if name in given).decode()
         await sync_to_async(lambda: (hang.wait(60), served.append(whose)), thread_sensitive=True)()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
@@ -47,7 +59,7 @@ def test_who_fills_their_own_queue_holds_up_nobody_else_for_more_than_a_turn(
     in_lanes = lanes.in_lanes(application, reading=1)
     statuses = [answer.status_code for answer in asyncio.run(flood())]
     assert (statuses.count(429), statuses[-1]) == (3, 200)
-    place = served.index(served_of.get("Cookie") or served_of["Authorization"])
+    place = served.index(next(served_of[name] for name in ("Cookie", *served_of) if name in served_of))
     assert place <= 2  # behind the one under way, and one that waited before
     assert len(served) == 41
 

@@ -135,6 +135,19 @@ def test_each_symbol_misses_bars_of_its_own_calendar() -> None:
     assert f"did not come: S01 366 of {len(own):,}. " in told
 
 
+def test_a_symbol_that_is_left_out_changes_no_figure_of_a_year() -> None:
+    sessions = SESSIONS.grid("1d", FIRST - np.timedelta64(100, "D"), LAST)
+    bars = on_one_timeline("1d", (sessions, walk(len(sessions))))
+    nothing = np.full((bars.n_bars, 1), np.nan)
+    both = replace(
+        bars,
+        symbols=("S00", "COIN-USDT"),
+        **{name: np.hstack([getattr(bars, name), nothing]) for name in ("open", "high", "low", "close", "volume")},
+    )
+    alone = pace.of_bars(bars, {"S00": SESSIONS})
+    assert pace.of_bars(both, {"S00": SESSIONS, "COIN-USDT": MIDNIGHT}).per_year == alone.per_year == 252
+
+
 def plain_twin(bars: Bars) -> list[int]:
     """Rows between no two bars of a symbol that lie up to a week apart, or of one whose bars often lie further."""
     found = []

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tiers.contracts.errors import DataError
 from trading.market.bars import FIELDS, BarTable
 from trading.market.feeds import typed_process
-from trading.market.feeds.file_text import MAX_BYTES, MAX_ROWS, MAX_VALUES
+from trading.market.feeds.file_text import MAX_BYTES, MAX_ROWS, MAX_VALUES, MAX_ZIPPED
 from trading.market.feeds.files import FileSource
 
 NAMES = "Date,Open,High,Low,Close,Volume"
@@ -117,7 +117,7 @@ def test_packed_named_and_written_otherwise_a_file_says_the_same(tmp_path: Path,
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (zipped(a=PLAIN, b=PLAIN), "prices.zip must hold one file, holds 2: a.csv, b.csv"),
+        (zipped(a=PLAIN, b=PLAIN), "prices.zip must hold one file, holds 2: 'a.csv', 'b.csv'"),
         (zipped(), "prices.zip must hold one file, holds 0: nothing"),
         (b"PK no archive", "prices.zip must be a readable zip, was not: File is not a zip file"),
     ],
@@ -150,11 +150,12 @@ def test_a_file_that_unpacks_to_more_than_memory_holds_is_to_be_imported_in_part
     assert refused(packed(name), tmp_path, name=name) == f"{name} {most}, had {had}; import it in parts"
 
 
-def test_a_file_of_more_bytes_than_memory_holds_is_to_be_imported_in_parts(tmp_path):
-    path = tmp_path / "prices.csv"
+@pytest.mark.parametrize(("name", "most"), [("prices.csv", MAX_BYTES), ("prices.zip", MAX_ZIPPED)])
+def test_a_file_of_more_bytes_than_memory_holds_is_to_be_imported_in_parts(tmp_path, name, most):
+    path = tmp_path / name
     with path.open("wb") as file:
-        file.truncate(MAX_BYTES + 1)
-    with pytest.raises(DataError, match="must be of 512 MiB at most, was larger; import it in parts"):
+        file.truncate(most + 1)
+    with pytest.raises(DataError, match=rf"must be of {most >> 20} MiB at most, was larger; import it in parts"):
         FileSource(path=path, symbol="X", timeframe="1d").read()
 
 

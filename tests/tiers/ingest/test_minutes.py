@@ -90,20 +90,6 @@ def test_a_minute_without_a_word_is_asked_for_when_its_grace_is_over_and_one_bef
     assert of.known == {T + MINUTE: None, T + 2 * MINUTE: ROW, T + 3 * MINUTE: ROW}
 
 
-def test_of_minutes_that_nothing_closes_not_all_trades_are_kept(monkeypatch):
-    monkeypatch.setattr(minutes_room, "MOST_OPEN", 10)
-    of = minutes()
-    for number in range(25):
-        of.trade(T + number * 7 * SECOND, 10.0, 1.0, "BUY")
-        assert sum(map(len, of.open.values())) <= 10
-    assert of.heard_from is None
-    of = minutes()
-    for number in range(3):
-        told(of, T + number * MINUTE)
-        of.bucket(T + (number + 1) * MINUTE, ROW)
-    assert of.heard_from == T
-
-
 def test_a_bar_in_another_unit_is_doubted_and_one_of_a_market_that_moves_is_not():
     of = minutes()
     of.tick = 0.01

@@ -296,3 +296,21 @@ def test_trades_and_bars_of_a_time_to_come_are_not_taken(session: Session) -> No
     assert isinstance(told, recorder.Told)
     assert told.closed.row == (9.0, 9.0, 9.0, 9.0, 1.0)
     assert session._told.empty()
+
+
+def test_of_minutes_that_nothing_closes_not_all_trades_are_kept(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are bounded for all pairs of a venue together."""
+    monkeypatch.setattr(session_module, "MOST_OPEN", 30)
+    session._minutes = {code: Minutes(symbol=code, until=0, heard_from=0) for code in "abc"}
+    for number, code in enumerate("abc" * 9 + "bbbbb"):
+        session._minutes[code].trade(number, 10.0, 1.0, "BUY")
+    session._forget_open()
+    assert {code: (each.n_open, each.heard_from) for code, each in session._minutes.items()} == {
+        "a": (9, 0),
+        "b": (0, None),
+        "c": (9, 0),
+    }
+    session._minutes["a"].bucket(MINUTE, (10.0, 10.0, 10.0, 10.0, 9.0))
+    assert session._minutes["a"].n_open == 0

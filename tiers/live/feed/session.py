@@ -1,6 +1,7 @@
 """A venue's stream from its first message to the table, over lost connections, missed messages and restarts.
 
-One thread hears (an event loop), one writes what closes, one asks for what was missed. A minute closes when the venue
+One thread hears (an event loop), one writes what closes, one asks for what was missed, and without a line one asks for
+order books. A minute closes when the venue
 tells its bar; one that is overdue, or was missed while nothing was heard, is asked for by request. The bars that a
 process which is killed has not written, its successor asks for.
 """
@@ -45,6 +46,7 @@ from trading.venues.streaming import SILENT_S, Bucket, Depth, Message, Stream, T
 
 LONGEST_PAUSE_S = 30.0
 WATCH_S = 1.0
+MOST_OPEN = 1_000_000  # trades of minutes that nothing closes; some 200 MB
 SKEW = SECOND  # by which what a venue tells may be ahead of its clock as we know it
 SKEWED_S = 1.0  # a clock that differs by less is right; one that has moved by more is told
 MOST_SKEW_S = 60.0  # a clock that differs more is not followed
@@ -205,6 +207,7 @@ class Session:
     async def _watch(self) -> None:
         """Ask for what is overdue, each pair's in one request at a time, and for order books that are lost."""
         while True:
+            self._forget_open()
             if self._connected and self._again.empty() and self._books.to_ask(self._now()):
                 self._again.put_nowait([*self._minutes])  # all of them: who names some may leave the others
             for code, minutes in self._minutes.items():
@@ -217,6 +220,11 @@ class Session:
                     self._asking[code] = inf
                     self._asked.put((code, *wanted))
             await asyncio.sleep(WATCH_S)
+
+    def _forget_open(self) -> None:
+        """Of too many trades of open minutes those of whoever has most go; these minutes are whole no more."""
+        while sum(each.n_open for each in self._minutes.values()) > MOST_OPEN:
+            max(self._minutes.values(), key=lambda each: each.n_open).lost()
 
     def _repaired(self, code: str, after: int, found: repair.Fetched | None) -> None:
         known = after if found is None else microseconds(found.until)

@@ -30,6 +30,7 @@ SUFFIXES: Final = (*TEXT_SUFFIXES, ".parquet", ".feather", ".arrow")
 SEPARATORS: Final = (",", ";", "\t", "|")
 # Unpacked, so that reading a file takes less than 4 GB, whatever it holds.
 MAX_BYTES: Final = 2**29
+MAX_ZIPPED: Final = MAX_BYTES // 2  # packed: what lists a million files takes some nine times as much
 MAX_ROWS: Final = 8_000_000
 MAX_VALUES: Final = 80_000_000
 _PREFACE_LINES: Final = 20  # a title or a link stands above the header of some downloads
@@ -106,6 +107,7 @@ def _unpacked(path: Path, packing: str) -> bytes:
                 with gzip.open(path) as file:
                     return _bounded(file, path.name)
             case ".zip":
+                _bound(path.stat().st_size, MAX_ZIPPED, path.name)
                 with zipfile.ZipFile(path) as archive, archive.open(_only_member(archive, path.name)) as file:
                     return _bounded(file, path.name)
             case _:
@@ -118,16 +120,20 @@ def _unpacked(path: Path, packing: str) -> bytes:
 def _only_member(archive: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
     members = [one for one in archive.infolist() if not one.is_dir() and not one.filename.startswith("__MACOSX/")]
     if len(members) != 1:
-        found = ", ".join(one.filename for one in members[:5]) or "nothing"
+        found = ", ".join(repr(one.filename) for one in members[:5]) or "nothing"
         raise DataError(f"{name} must hold one file, holds {len(members)}: {found}")
     return members[0]
 
 
 def _bounded(file: IO[bytes] | gzip.GzipFile, name: str) -> bytes:
     data = file.read(MAX_BYTES + 1)
-    if len(data) > MAX_BYTES:
-        raise DataError(f"{name} must be of {MAX_BYTES >> 20} MiB at most, was larger; import it in parts")
+    _bound(len(data), MAX_BYTES, name)
     return data
+
+
+def _bound(size: int, most: int, name: str) -> None:
+    if size > most:
+        raise DataError(f"{name} must be of {most >> 20} MiB at most, was larger; import it in parts")
 
 
 def _refuse_too_many(n_rows: int, n_columns: int, name: str) -> None:
