@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
+from django.db.models import Count, Max, Min
 
 from trading.market import timeframes
+from trading.models import MarketTrade, OrderBookSnapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,12 @@ def inventory() -> tuple[Stored, ...]:
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     stored = [Stored(**{**row, "sources": tuple(row["sources"])}) for row in rows]
     return tuple(sorted(stored, key=lambda one: (one.symbol, timeframes.seconds(one.timeframe))))
+
+
+def counted(of: type[MarketTrade | OrderBookSnapshot]) -> list[dict[str, Any]]:
+    """How many rows there are of each symbol, `rows`, and from when to when, `first` and `last` in UTC as text."""
+    found = of.objects.values("symbol").annotate(rows=Count("ts"), first=Min("ts"), last=Max("ts")).order_by("symbol")
+    return [{**row, "first": row["first"].isoformat(), "last": row["last"].isoformat()} for row in found]
 
 
 def known_symbols(timeframe: str | None = None) -> tuple[str, ...]:

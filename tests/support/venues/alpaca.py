@@ -36,12 +36,14 @@ class StandIn(Server):
         super().__init__()
         self.bars = {key: sorted(rows) for key, rows in bars.items()}
         self.trades = {code: sorted(rows, key=lambda row: row["t"]) for code, rows in (trades or {}).items()}
-        self.page, self.limit = page, limit
+        self.page, self.limit, self.n_asked = page, limit, 0
         self.queries: list[dict[str, str]] = []
         self.stream = Stream()
 
     def refused(self, path: str) -> Answer | None:
-        return (HTTPStatus.TOO_MANY_REQUESTS, {"message": "too many requests."}) if self.over(self.limit) else None
+        self.n_asked = self.count()
+        too_many = HTTPStatus.TOO_MANY_REQUESTS, {"message": "too many requests."}
+        return too_many if self.n_asked > self.limit else None
 
     def limits(self, status: int) -> dict[str, str]:
         told = {

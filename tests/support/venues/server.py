@@ -46,7 +46,7 @@ class Server:
         self.faults = Faults()
         self.asked: Counter[str] = Counter()
         self.lock = threading.Lock()
-        self._minute, self.n_asked = 0, 0  # in this minute
+        self.counted: dict[str, tuple[float, int]] = {}  # requests of a kind in its latest window
         config = uvicorn.Config(
             self._app,
             host="127.0.0.1",
@@ -104,11 +104,12 @@ class Server:
         """The answer to who asks too often."""
         return None
 
-    def over(self, limit: int) -> bool:
-        """Whether this request of the minute is one too many."""
-        minute = int(time.time() // 60)
-        self._minute, self.n_asked = minute, self.n_asked + 1 if minute == self._minute else 1
-        return self.n_asked > limit
+    def count(self, *, seconds: float = 60.0, kind: str = "") -> int:
+        """How many requests of a kind came in these seconds or this minute, with this one."""
+        window = time.time() // seconds
+        last, before = self.counted.get(kind, (window, 0))
+        self.counted[kind] = window, before + 1 if window == last else 1
+        return self.counted[kind][1]
 
     def limits(self, status: int) -> dict[str, str]:
         """The headers in which it speaks of its limits."""

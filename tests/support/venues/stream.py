@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -26,11 +27,12 @@ def signed(target: str, headers: dict[str, str]) -> bool:
 class Stream(Listeners):
     """Everybody who listens; one that is `deaf` accepts and says nothing."""
 
+    admits: Callable[[], bool] = lambda: True
     deaf: bool = False
     depths: dict[str, Depth] = field(default_factory=dict)  # by pair
 
     def lets_in(self, headers: dict[str, str]) -> bool:
-        return "x-valr-api-key" not in headers or signed("/ws/trade", headers)
+        return self.admits() and ("x-valr-api-key" not in headers or signed("/ws/trade", headers))
 
     def trade(self, pair: str, one: Trade) -> None:
         """Tell a trade to all who want to hear of it."""

@@ -12,6 +12,9 @@ from tests.support.venues.stream import Stream
 from tests.support.venues.tape import MINUTE, Minute, Tape, Trade, told_at
 
 PUBLIC_A_MINUTE = 30
+QUICK_A_SECOND = 20
+SECOND_S = 0.8  # so that who keeps to it is not sent away for a request that came late
+CONNECTS_A_MINUTE = 60
 MOST_TRADES = 100
 MOST_PLACES = 18
 
@@ -27,7 +30,7 @@ class StandIn(Server):
         self.pairs = [_pair(*names, tape) for names, tape in tapes.items()]
         self.skew = timedelta(seconds=skew_s)
         self.limited = limited
-        self.stream = Stream()
+        self.stream = Stream(admits=lambda: not limited or self.count(kind="connects") <= CONNECTS_A_MINUTE)
 
     def limits(self, status: int) -> dict[str, str]:
         return {"x-valr-ratelimited": "true"} if status == HTTPStatus.TOO_MANY_REQUESTS else {}
@@ -50,10 +53,12 @@ class StandIn(Server):
         return HTTPStatus.OK, found
 
     def refused(self, path: str) -> Answer | None:
-        if not self.limited or not path.startswith("/v1/public/") or path.endswith(("/buckets", "/time")):
-            return None
+        if path.endswith(("/buckets", "/time")):
+            over = self.count(seconds=SECOND_S, kind="quick") > QUICK_A_SECOND
+        else:
+            over = self.count() > PUBLIC_A_MINUTE
         too_many = HTTPStatus.TOO_MANY_REQUESTS, {"code": -6, "message": "Too many requests"}
-        return too_many if self.over(PUBLIC_A_MINUTE) else None
+        return too_many if self.limited and over else None
 
     def _buckets(self, pair: str, query: dict[str, str]) -> list[dict[str, Any]]:
         since, until = (datetime.fromtimestamp(int(query[name]), UTC) for name in ("startTime", "endTime"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -73,7 +74,7 @@ def test_trades_and_order_books_are_stored_together_and_once() -> None:
     twice = (T - 30_000_000, 10.0, 1.0, "BUY", "")
     trades = (twice, twice, (T - 1, 11.0, 1e-9, "SELL", "a-7"), (T - 1, 11.0, 0.0, "SELL", ""))
     book = Noted(symbol="A", ts=T, sequence=7, bids=[("9", "1")], asks=[])
-    further = [Closed(symbol="A", close=T, row=GOOD, trades=trades), book]
+    further = [Closed(symbol="A", close=T, row=GOOD, trades=trades), book, replace(book, sequence=8)]
     for part in (further, further, [book, Closed(symbol="B", close=T, row=GOOD)]):  # as another stream has stored them
         recorder.write_further(part)
     stored = sorted(MarketTrade.objects.values_list("side", "quantity", "trade_id"))

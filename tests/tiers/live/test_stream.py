@@ -150,6 +150,35 @@ def test_a_good_line_gives_each_minute_with_its_trades_and_no_request(stack: Sta
         assert market.venue.asked.total() - asked == silent
 
 
+def test_bars_that_the_venue_corrects_minutes_later_are_corrected_with_those_above(
+    stack: Stack, tmp_path: Path
+) -> None:
+    tape, until = real_tape(), FIRST + timedelta(hours=1)
+    wrong = list(tape.minutes(FIRST, until - timedelta(minutes=20)))[::5]
+    with streaming(stack, tmp_path, {("XRP", "ETH"): tape}, FIRST) as market:
+        starts = [f"{bar.start:%Y-%m-%dT%H:%M:%SZ}" for bar in wrong]
+        line = market.venue.stream
+        line.change = lambda told: [told.replace('"volume": "', '"volume": "7') if told_of(told, starts) else told]
+        market.start()
+        market.connected()
+        for number in range(60):
+            market.minute(start := FIRST + number * MINUTE)
+            for bar in (bar for bar in wrong if bar.start == start - 18 * MINUTE):
+                stack.wait_for(lambda end=bar.start + MINUTE: market.known_until(end), what="the wrong bar")
+                starts.remove(f"{bar.start:%Y-%m-%dT%H:%M:%SZ}")
+                line.bucket("XRPETH", bar)
+        market.clock.set(until + timedelta(seconds=66))
+        stack.wait_for(lambda: market.known_until(until), what="the hour")
+        for timeframe, minutes in (("1m", 1), ("5m", 5), ("15m", 15), ("1h", 60)):
+            assert market.bars(SYMBOL, timeframe, FIRST, until) == expected(tape, minutes, until), timeframe
+    replaced = stack.query("SELECT bar_ts - '1 min'::interval FROM bar_corrections WHERE timeframe = '1m'")
+    assert {start for (start,) in replaced} == {bar.start for bar in wrong}
+
+
+def told_of(message: str, starts: list[str]) -> bool:
+    return "NEW_TRADE_BUCKET" in message and any(start in message for start in starts)
+
+
 def test_a_process_that_starts_within_an_hour_makes_the_higher_bars_that_it_completes(
     stack: Stack, tmp_path: Path
 ) -> None:

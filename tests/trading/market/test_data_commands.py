@@ -8,16 +8,13 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
-from rich.console import Console
 
-from tests.support.market_bars import at, make_bars
+from tests.support.market_bars import at
 from tests.trading.market.test_instruments import book_of
 from trading import sample_data
-from trading.management.commands import list_data
 from trading.market import instruments
 from trading.market import inventory as stored_series
 from trading.market import read as selectors
-from trading.market import write as market
 from trading.market.feeds.file_times import A_TIME
 from trading.models import Instrument, MarketOHLC, Order, PipelineCycle
 
@@ -357,44 +354,3 @@ def test_the_sample_loads_whole_and_is_listed():
     assert set(Instrument.objects.values_list("symbol", "asset_class")) == {
         (one.symbol, one.asset_class) for one in sample_data.catalogue()
     }
-
-
-def test_an_empty_table_says_how_to_fill_it():
-    assert "import_data --sample" in run("list_data")
-    assert json.loads(run("list_data", "--json")) == {"series": []}
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (
-            ("--pairs", "BTC/USD"),
-            ["BTC-USD 1m", "BTC-USD 5m", "BTC-USD 15m", "VALR:BTC-USD 1m", "VALR:BTC-USD 5m", "VALR:BTC-USD 15m"],
-        ),
-        (("--pairs", "VALR:BTC-USD", "--timeframes", "5m", "1h"), ["VALR:BTC-USD 5m"]),
-        (("--exchange", "valr", "--timeframes", "1m"), ["VALR:BTC-USD 1m"]),
-        (("--pairs", "DOGE"), []),
-    ],
-)
-def test_the_list_shows_what_is_asked_for(prices, words: tuple[str, ...], expected: list[str]):
-    for symbol in ("BTC-USD", "VALR:BTC-USD", "ACME"):
-        run("import_data", prices(), "--symbol", symbol, "--timeframe", "1m")
-    listed = json.loads(run("list_data", *words, "--json"))["series"]
-    assert [f"{row['symbol']} {row['timeframe']}" for row in listed] == expected
-    assert expected or run("list_data", *words).startswith("No such bars are stored")
-
-
-def test_the_list_is_a_line_a_series_or_a_table():
-    market.upsert_bars(make_bars(3, "A"), "x")
-    assert run("list_data") == (
-        "A 1m: 3 bars, 0 corrected, 2024-03-01T00:01:00+00:00 .. 2024-03-01T00:03:00+00:00, from x\n"
-    )
-
-
-def test_the_table_of_a_terminal_names_every_series(capsys):
-    market.upsert_bars(make_bars(3, "A"), "x")
-    run("list_data", out=Terminal())
-    assert "2024-03-01" in capsys.readouterr().out
-    wide = Console(width=200, file=io.StringIO())
-    wide.print(list_data._table([list_data._row(stored) for stored in stored_series.inventory()]))
-    assert "2024-03-01T00:01" in wide.file.getvalue()

@@ -69,7 +69,7 @@ def test_a_download_that_failed_half_way_goes_on_where_it_stopped(monkeypatch: p
     [
         (("--pairs", "DOGE-ZAR"), "--pairs must be pairs of VALR, such as VALR:BTC-ZAR; VALR:DOGE-ZAR is none"),
         (("--pairs", "BTC ZAR"), "a symbol must be 1 to 32 letters"),
-        (("--pairs", "BTC-ZAR", "--days", "0"), "--days must be 1 or more, was 0"),
+        (("--pairs", "BTC-ZAR", "--days", "0"), "--days must be 1 to 20000, was 0"),
         (("--pairs", "BTC-ZAR", "--timerange", "2026"), "--timerange must be like"),
     ],
 )

@@ -43,6 +43,11 @@ def in_session(start: datetime) -> bool:
     return timedelta(hours=9, minutes=30) <= of_day < closes
 
 
+def is_session(day: datetime) -> bool:
+    """By hand, of November and December 2015."""
+    return day.weekday() < 5 and (day.month, day.day) not in {(11, 26), (12, 25)}
+
+
 def test_a_real_stock_is_stored_minute_by_minute_of_its_sessions_and_the_rest_is_counted(run: Any) -> None:
     rows = goog_minutes()
     with StandIn({("GOOG", "1Min"): rows}, page=100) as venue:
@@ -87,6 +92,26 @@ def test_days_come_from_the_venue_where_they_are_asked_for(run: Any) -> None:
     assert (got.keys(), got["ALPACA:GOOG 1d"]["inserted"]) == ({"ALPACA:GOOG 1d"}, 2)
     assert again["ALPACA:GOOG 1d"]["unchanged"] == 2
     assert [f"{ts:%d %H:%M}" for ts in stored.bar_range(["ALPACA:GOOG"], "1d").ts.tolist()] == ["23 21:00", "24 21:00"]
+
+
+def test_days_that_lack_are_asked_for_again(run: Any) -> None:
+    midnights = [OPEN.replace(month=11, day=1, hour=0, minute=0) + timedelta(days=k) for k in range(60)]
+    days = [(day, 2.0, 3.0, 1.0, 2.0, 7.0) for day in midnights if is_session(day)]
+    series = MarketOHLC.objects.filter(symbol="ALPACA:GOOG", timeframe="1d")
+    with StandIn({("GOOG", "1Day"): days}) as venue:
+        run(venue, "--pairs", "GOOG", "--timerange", "20151101-20151231", "--timeframes", "1d")
+        whole = list(series.order_by("bar_ts").values_list("bar_ts", "close"))
+        series.filter(
+            bar_ts__gt=midnights[19], bar_ts__lt=midnights[34]
+        ).delete()  # the half day behind Thanksgiving, too
+        n_lost = len(whole) - series.count()
+        venue.queries.clear()
+        (row,) = answered("repair_data", "--exchange", "alpaca", "-t", "1d")["series"]
+    assert list(series.order_by("bar_ts").values_list("bar_ts", "close")) == whole
+    figures = {"timeframe": "1d", "lacked": n_lost, "repaired": n_lost, "left": 0, "gaps": []}
+    assert row == {"symbol": "ALPACA:GOOG", **figures}
+    assert n_lost == 10
+    assert {query["timeframe"] for query in venue.queries} == {"1Day"}
 
 
 @pytest.mark.parametrize(

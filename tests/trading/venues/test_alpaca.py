@@ -171,7 +171,7 @@ def test_who_was_sent_away_comes_back_when_the_venue_says_so_and_no_breaker_coun
 def test_the_limit_of_the_venue_is_met_by_waiting(venue: StandIn, market: Market, slept: list[float]) -> None:
     venue.limit = 2
     slept_then = []
-    market.client.sleep = lambda pause: (slept_then.append(pause), setattr(venue, "_minute", 0))
+    market.client.sleep = lambda pause: (slept_then.append(pause), venue.counted.clear())
     for _ in range(3):
         assert asked(market)[0][0].n_rows == 7
     assert len(slept_then) == 1

@@ -213,6 +213,16 @@ def test_a_pace_lets_so_many_through_and_then_one_by_one() -> None:
     assert all(59 < pause <= 60 for pause in pauses)
 
 
+def test_who_asks_at_the_clients_pace_is_never_sent_away(venue: StandIn) -> None:
+    route, n = "/v1/public/time", 45  # of 20 a second
+    with Client(venue.url) as patient:
+        for _ in range(n):
+            patient.get(route)
+        assert venue.asked[route] == n
+        hasty = [patient.http.get(venue.url + route).status_code for _ in range(n)]
+    assert 429 in hasty
+
+
 def test_a_server_that_is_not_there_is_no_traceback(slept: list[float]) -> None:
     with Client("http://127.0.0.1:9", sleep=slept.append) as client, pytest.raises(Transient, match="ConnectionError"):
         client.get("/v1/public/time")

@@ -17,7 +17,6 @@ from helios import events
 from helios.breakers import breaker
 from helios.db import statements
 from helios.db.failures import UNAVAILABLE
-from helios.db.partitions import ensure_partitions
 from helios.events.bus import Event
 from tiers.contracts import ALWAYS_OPEN, calendar
 from tiers.ingest.bar_problems import Problem
@@ -28,11 +27,11 @@ from trading.enums import Timeframe
 from trading.events import MarketEvent, TickerEvent
 from trading.market import write as market
 from trading.market.bars import FIELDS, Bars, BarTable, union
+from trading.market.order_book_write import store_books
 from trading.market.read import of_minutes
 from trading.market.timeframes import seconds
 from trading.market.timestamps import moment
 from trading.market.trade_write import store_trades
-from trading.models import OrderBookSnapshot
 from trading.venues.streaming import Ticker
 
 DATABASE = "postgres_db"
@@ -90,7 +89,8 @@ def write_further(further: Sequence[Closed | Noted]) -> None:
     """Store the trades of minutes, and order books; all or nothing."""
     with breaker(DATABASE, record_if=away), transaction.atomic():
         _write_trades([one for one in further if isinstance(one, Closed)])
-        _write_books([one for one in further if isinstance(one, Noted)])
+        books = (one for one in further if isinstance(one, Noted))
+        store_books([(one.symbol, one.ts, one.sequence, one.bids, one.asks) for one in books])
 
 
 def _events(rows: _Rows) -> list[Event]:
@@ -186,15 +186,3 @@ def _write_trades(closed: Sequence[Closed]) -> None:
             if price > 0 and quantity > 0
         ]
     )
-
-
-def _write_books(books: Sequence[Noted]) -> None:
-    if not books:
-        return
-    times = [moment(one.ts) for one in books]
-    ensure_partitions("orderbook_snapshots", "month", min(times), max(times))
-    rows = [
-        OrderBookSnapshot(symbol=one.symbol, ts=at, sequence=one.sequence, bids=one.bids, asks=one.asks)
-        for one, at in zip(books, times, strict=True)
-    ]
-    OrderBookSnapshot.objects.bulk_create(rows, ignore_conflicts=True)

@@ -1,14 +1,41 @@
-"""Which pairs of the venue are wanted: those that a person names, or that active books trade there."""
+"""What is wanted of a venue: the pairs that a person names, or that active books trade there, and of which time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.utils import timezone
 
 from helios.errors import DataError
 from trading import symbols
 from trading.enums import FeedKind
+from trading.market.days import parse_range
 from trading.models import Book
 from trading.venues.base import MarketData, Pair
+
+MOST_DAYS: Final = 20_000
+
+
+def add_options(parser: ArgumentParser, *, days: str, **pairs: Any) -> None:
+    """The options that say what is wanted, `days` what `--days` means; `pairs` as `add_argument` takes them."""
+    parser.add_argument("--exchange", default="valr", help="valr, alpaca or any of ccxt, as binance; default: valr")
+    parser.add_argument("-p", "--pairs", nargs="+", metavar="PAIR", **pairs)
+    span = parser.add_mutually_exclusive_group()
+    span.add_argument("--timerange", help="20260101-20260131, either side may be left out")
+    span.add_argument("--days", type=int, help=days)
+
+
+def time_of(options: Mapping[str, Any]) -> tuple[datetime | None, datetime | None]:
+    """The first and the last close that is wanted; either may be left out. Raises: DataError."""
+    days = options["days"]
+    if days is None:
+        return parse_range(options["timerange"])
+    if not 1 <= days <= MOST_DAYS:
+        raise DataError(f"--days must be 1 to {MOST_DAYS}, was {days}")
+    return timezone.now() - timedelta(days=days), None
 
 
 def names(venue: MarketData, given: Sequence[str]) -> list[str]:

@@ -27,7 +27,6 @@ from tiers.live.feed.trade_download import FetchedTrades, fetch_trades
 from trading.enums import Timeframe
 from trading.market import write as market
 from trading.market.calendars import LONGEST_CLOSURE
-from trading.market.days import parse_range
 from trading.market.gaps import Gap
 from trading.market.read import bar_range, last_close, last_trade
 from trading.venues.base import MarketData, Pair
@@ -51,9 +50,10 @@ class Command(PlainCommand):
     requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--exchange", default="valr", help="valr, alpaca or any of ccxt, as binance; default: valr")
-        parser.add_argument("--pairs", nargs="+", required=True, metavar="PAIR", help="such as BTC/ZAR or AAPL")
+        days = "so many days back; default: since the last stored bar or trade, or 30"
+        wanted.add_options(parser, days=days, required=True, help="such as BTC/ZAR or AAPL")
         parser.add_argument(
+            "-t",
             "--timeframes",
             nargs="+",
             choices=list(Timeframe),
@@ -62,18 +62,13 @@ class Command(PlainCommand):
             help="1d asks for days; any other for minutes, of which all of 1m, 5m, 15m and 1h come; default: 1m",
         )
         parser.add_argument("--dl-trades", action="store_true", help="the public trades, one by one, instead of bars")
-        span = parser.add_mutually_exclusive_group()
-        span.add_argument("--timerange", help="20260101-20260131, either side may be left out")
-        span.add_argument(
-            "--days", type=int, help="so many days back; default: since the last stored bar or trade, or 30"
-        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
         what, download = ("trades", self._trades) if options["dl_trades"] else ("series", self._bars)
         if options["dl_trades"] and options["timeframes"] != [Timeframe.M1.value]:
             raise DataError("--dl-trades stores trades as they came: they have no --timeframes")
-        options["range"] = _range(options)
+        options["time"] = wanted.time_of(options)
         with market_data(options["exchange"], get_env()) as venue:
             rows = download(venue, options, *self._wanted(venue, options))
         if options["json"]:
@@ -102,9 +97,8 @@ class Command(PlainCommand):
     def _bars(
         self, venue: MarketData, options: dict[str, Any], pairs: list[Pair], now: datetime
     ) -> list[dict[str, Any]]:
-        first_last, days = options["range"], options["days"]
         asked = sorted({Timeframe.D1 if name == Timeframe.D1 else Timeframe.M1 for name in options["timeframes"]})
-        spans = [(pair, name, *_span(_newest(pair, name), first_last, days, now)) for pair in pairs for name in asked]
+        spans = [(pair, name, *_span(_newest(pair, name), options["time"], now)) for pair in pairs for name in asked]
         found: dict[tuple[str, str], _Row] = {}
         with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
             tell = telling(bar, quiet=options["json"])
@@ -132,7 +126,7 @@ class Command(PlainCommand):
             tell = telling(bar, quiet=options["json"])
             for pair in pairs:
                 newest = last_trade(pair.symbol)  # what was traded before it may have come to be known after it
-                span = _span(newest and newest - settled, options["range"], options["days"], now)
+                span = _span(newest and newest - settled, options["time"], now)
                 found = FetchedTrades()
                 for start, end in _parts(bar, f"{pair.symbol} trades", span, AT_ONCE[Timeframe.M1]):
                     counted = _counting(tell, f"{pair.symbol}, time to {end:%Y-%m-%d %H:%M}")
@@ -181,25 +175,19 @@ def _spans(silent: list[list[str]]) -> str:
     return f"of {after} to {until} UTC{more}, which is noted as a gap"
 
 
-def _range(options: dict[str, Any]) -> Range:
-    if options["days"] is not None and options["days"] < 1:
-        raise DataError(f"--days must be 1 or more, was {options['days']}")
-    return parse_range(options["timerange"])
-
-
 def _newest(pair: Pair, timeframe: Timeframe) -> datetime | None:
     newest = last_close(pair.symbol, timeframe)
     # venues correct the last day for a while
     return newest - timedelta(hours=1) if newest and timeframe == Timeframe.D1 else newest
 
 
-def _span(newest: datetime | None, wanted: Range, days: int | None, now: datetime) -> Span:
+def _span(newest: datetime | None, asked: Range, now: datetime) -> Span:
     """The time, (after, until], whose bars are asked for: from a full hour, so that no higher bar is made of a part."""
-    after, last = wanted
-    if after is None and days is None and last is None:
+    after, last = asked
+    if after is None and last is None:
         after = newest
     if after is None:
-        after = (last or now) - timedelta(days=days or DAYS)
+        after = (last or now) - timedelta(days=DAYS)
     return after.replace(minute=0, second=0, microsecond=0), min(last or now, now)
 
 

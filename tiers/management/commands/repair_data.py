@@ -25,18 +25,18 @@ from trading import symbols
 from trading.enums import Timeframe
 from trading.market.bars import TimeArray
 from trading.market.calendars import calendar
-from trading.market.days import parse_range
 from trading.market.inventory import inventory
 from trading.market.lots import USUAL_CALENDARS
+from trading.market.timeframes import seconds
 from trading.market.timeline import bar_times
 from trading.market.timestamps import stamp, utc_times
 from trading.models import MarketGap
 from trading.venues.base import MarketData, Pair
 from trading.venues.registry import market_data
 
-HOUR = timedelta(hours=1)
-HOURS_AT_ONCE = 24  # in one transaction
-MINUTE = timedelta(minutes=1)
+Span = tuple[datetime, datetime]
+WITHIN = {Timeframe.M1: Timeframe.H1, Timeframe.D1: Timeframe.D1}  # what is asked for holds all bars of such a time
+AT_ONCE = 24  # of them, in one transaction
 
 
 class Command(PlainCommand):
@@ -44,12 +44,20 @@ class Command(PlainCommand):
     requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--exchange", default="valr", help="valr, alpaca or any of ccxt, as binance; default: valr")
-        parser.add_argument("--pairs", nargs="+", metavar="PAIR", help="default: all of the venue's that are stored")
-        parser.add_argument("--timerange", help="20260101-20260131, either side may be left out")
+        wanted.add_options(parser, days="only of so many days back", help="default: all of the venue's that are stored")
+        parser.add_argument(
+            "-t",
+            "--timeframes",
+            nargs="+",
+            choices=[each.value for each in WITHIN],
+            default=[Timeframe.M1.value],
+            metavar="TIMEFRAME",
+            help="1m, of which 5m, 15m and 1h come too, or 1d; default: 1m",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
+        options["time"] = wanted.time_of(options)
         with market_data(options["exchange"], get_env()) as venue:
             rows = self._repair(venue, options)
         if options["json"]:
@@ -61,71 +69,78 @@ class Command(PlainCommand):
             self.stdout.write(f"No bars of {options['exchange']} are stored; download_data fetches them.")
 
     def _repair(self, venue: MarketData, options: dict[str, Any]) -> list[dict[str, Any]]:
-        stored = {one.symbol: one for one in inventory() if one.timeframe == Timeframe.M1}
-        of_venue = [symbol for symbol in stored if symbols.split(symbol)[0] == venue.name]
-        names = wanted.names(venue, options["pairs"]) if options["pairs"] else of_venue
-        after, until = parse_range(options["timerange"])
-        pairs = [pair for pair in wanted.pairs(venue, names, strict=True) if pair.symbol in stored] if names else []
-        found = []
+        stored = {(one.symbol, one.timeframe): one for one in inventory()}
+        asked = [(symbol, name) for symbol, name in stored if name in options["timeframes"]]
+        of_venue = [symbol for symbol, _ in asked if symbols.split(symbol)[0] == venue.name]
+        names = wanted.names(venue, options["pairs"]) if options["pairs"] else [*dict.fromkeys(of_venue)]
+        pairs = wanted.pairs(venue, names, strict=True) if names else []
+        (after, until), found = options["time"], []
         with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
-            for pair in pairs:
-                first, last = stored[pair.symbol].first - MINUTE, stored[pair.symbol].last
-                span = max(after or first, first), min(until or last, last)
-                task = bar.add_task(pair.symbol, total=1.0)
-                found.append(_repaired(venue, pair, span, partial(bar.advance, task)))
+            for pair, timeframe in ((pair, name) for pair in pairs for symbol, name in asked if symbol == pair.symbol):
+                one = stored[pair.symbol, timeframe]
+                first = one.first - timedelta(seconds=seconds(timeframe))
+                span = max(after or first, first), min(until or one.last, one.last)
+                task = bar.add_task(f"{pair.symbol} {timeframe}", total=1.0)
+                found.append(_repaired(venue, pair, Timeframe(timeframe), span, partial(bar.advance, task)))
         return found
 
 
 def _repaired(
-    venue: MarketData, pair: Pair, span: tuple[datetime, datetime], tell: Callable[[float], None]
+    venue: MarketData, pair: Pair, timeframe: Timeframe, span: Span, tell: Callable[[float], None]
 ) -> dict[str, Any]:
-    """What became of the minutes that lack of one instrument."""
-    before, n_repaired, now = _lacking(pair, span), 0, timezone.now()
-    parts = list(_parts(_due(pair, span), before))
+    """What became of the bars that lack of one series."""
+    due = calendar(USUAL_CALENDARS[pair.asset_class]).grid(timeframe, *map(stamp, span))
+    before, n_repaired, now = _lacking(pair, timeframe, span, due), 0, timezone.now()
+    parts = list(_parts(due, before, WITHIN[timeframe]))
     for after, until in parts:
-        stored = fetch(venue, pair, after, min(until, now.replace(second=0, microsecond=0)), now=now).stored
-        n_repaired += stored[pair.symbol, Timeframe.M1].inserted if stored else 0
+        end = min(until, now.replace(second=0, microsecond=0))
+        stored = fetch(venue, pair, after, end, now=now, timeframe=timeframe).stored
+        n_repaired += stored[pair.symbol, timeframe].inserted if stored else 0
         tell(1 / len(parts))
-    left = MarketGap.objects.filter(
-        symbol=pair.symbol, timeframe=Timeframe.M1, until__gt=span[0], after__lt=span[1]
-    ).order_by("after")
-    gaps = [{"after": one.after.isoformat(), "until": one.until.isoformat(), "reason": one.reason} for one in left]
-    n_left = len(_lacking(pair, span))
-    return {"symbol": pair.symbol, "lacked": len(before), "repaired": n_repaired, "left": n_left, "gaps": gaps}
+    left = MarketGap.objects.filter(symbol=pair.symbol, timeframe=timeframe, until__gt=span[0], after__lt=span[1])
+    gaps = [
+        {"after": one.after.isoformat(), "until": one.until.isoformat(), "reason": one.reason}
+        for one in left.order_by("after")
+    ]
+    return {
+        "symbol": pair.symbol,
+        "timeframe": timeframe.value,
+        "lacked": len(before),
+        "repaired": n_repaired,
+        "left": len(_lacking(pair, timeframe, span, due)),
+        "gaps": gaps,
+    }
 
 
-def _due(pair: Pair, span: tuple[datetime, datetime]) -> TimeArray:
-    """The closes of the minutes in (after, until] in which the market is open."""
-    return calendar(USUAL_CALENDARS[pair.asset_class]).grid(Timeframe.M1, *map(stamp, span))
+def _lacking(pair: Pair, timeframe: Timeframe, span: Span, due: TimeArray) -> TimeArray:
+    """The closes, of those that are due, without a bar."""
+    have = [stamp(ts) for ts in bar_times([pair.symbol], timeframe, span[0])]
+    return np.setdiff1d(due, np.array(have, "datetime64[us]"), assume_unique=True)
 
 
-def _lacking(pair: Pair, span: tuple[datetime, datetime]) -> TimeArray:
-    """Those of them without a bar."""
-    have = [stamp(ts) for ts in bar_times([pair.symbol], Timeframe.M1, span[0])]
-    return np.setdiff1d(_due(pair, span), np.array(have, "datetime64[us]"), assume_unique=True)
-
-
-def _parts(due: TimeArray, lacking: TimeArray) -> Iterator[tuple[datetime, datetime]]:
-    """The hours in which minutes lack, as times (after, until]; those that follow each other together.
+def _parts(due: TimeArray, lacking: TimeArray, within: Timeframe) -> Iterator[Span]:
+    """The hours, or days, in which bars lack, as times (after, until]; those that follow each other together.
 
     Hours of which all lacks are asked for by themselves: then the venue's silence shows.
     """
-    hours, n_lacking = np.unique(bucket_close(lacking, Timeframe.H1), return_counts=True)
-    all_hours, n_due = np.unique(bucket_close(due, Timeframe.H1), return_counts=True)
-    n_due = n_due[np.isin(all_hours, hours)]
-    ends, empty = utc_times(hours), (n_lacking == n_due).tolist()
+    length = timedelta(seconds=seconds(within))
+    holding, n_lacking = np.unique(bucket_close(lacking, within), return_counts=True)
+    all_holding, n_due = np.unique(bucket_close(due, within), return_counts=True)
+    n_due = n_due[np.isin(all_holding, holding)]
+    ends, empty = utc_times(holding), (n_lacking == n_due).tolist()
     first = 0
     for k in range(1, len(ends) + 1):
-        full = k - first == HOURS_AT_ONCE
-        if k == len(ends) or full or ends[k] != ends[k - 1] + HOUR or empty[k] != empty[first]:
-            yield ends[first] - HOUR, ends[k - 1]
+        full = k - first == AT_ONCE
+        if k == len(ends) or full or ends[k] != ends[k - 1] + length or empty[k] != empty[first]:
+            yield ends[first] - length, ends[k - 1]
             first = k
 
 
 def _line(row: dict[str, Any]) -> str:
+    series = f"{row['symbol']} {row['timeframe']}"
     if not row["lacked"]:
-        return f"{row['symbol']}: nothing lacks"
-    line = f"{row['symbol']}: {row['lacked']} minutes without a bar, {row['repaired']} repaired"
+        return f"{series}: nothing lacks"
+    line = f"{series}: {row['lacked']} bars lack, {row['repaired']} repaired"
     if not row["gaps"]:
         return f"{line}; of the others the venue knows no trade" if row["left"] else line
     first = row["gaps"][0]

@@ -1,4 +1,4 @@
-"""`manage.py list_data`: which bars are stored, and how many splits and dividends beside them."""
+"""`manage.py list_data`: which bars are stored, and how many splits and dividends beside them; trades, order books."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from trading import symbols
 from trading.enums import Timeframe
-from trading.market.inventory import Stored, inventory
+from trading.market.inventory import Stored, counted, inventory
+from trading.models import MarketTrade, OrderBookSnapshot
 
 if TYPE_CHECKING:  # what draws a table is loaded where a person looks at one
     from helios.console import Table
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # what draws a table is loaded where a person looks at one
 FILTERS = ("pairs", "timeframes", "exchange")
 COLUMNS = ("symbol", "timeframe", "rows", "first", "last", "corrected", "actions", "gaps", "sources")
 
+OTHERS: dict[str, type[MarketTrade | OrderBookSnapshot]] = {"trades": MarketTrade, "order_books": OrderBookSnapshot}
 SELDOM = ("actions", "gaps")
 
 
@@ -27,12 +29,23 @@ class Command(PlainCommand):
     requires_system_checks = OF_SETTINGS
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--pairs", nargs="+", metavar="PAIR", help="only these, such as BTC/ZAR or VALR:BTC-ZAR")
-        parser.add_argument("--timeframes", nargs="+", choices=list(Timeframe), metavar="TIMEFRAME", help="only these")
+        parser.add_argument(
+            "-p", "--pairs", nargs="+", metavar="PAIR", help="only these, such as BTC/ZAR or VALR:BTC-ZAR"
+        )
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument(
+            "-t", "--timeframes", nargs="+", choices=list(Timeframe), metavar="TIMEFRAME", help="only these"
+        )
+        what.add_argument("--trades", action="store_true", help="the public trades instead of bars")
+        what.add_argument("--order-books", action="store_true", help="the order books instead of bars")
         parser.add_argument("--exchange", help="only what is of this venue, such as valr")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, **options: Any) -> None:
+        kind = next((name for name in OTHERS if options[name]), None)
+        if kind is not None:
+            self._list(kind, [one for one in counted(OTHERS[kind]) if _is_of(one["symbol"], options)], options)
+            return
         rows = [_row(stored) for stored in inventory() if _wanted(stored, options)]
         if options["json"]:
             self.stdout.write(json.dumps({"series": rows}))
@@ -46,14 +59,29 @@ class Command(PlainCommand):
             for row in rows:
                 self.stdout.write(printable(_line(row)))
 
+    def _list(self, kind: str, rows: list[dict[str, Any]], options: dict[str, Any]) -> None:
+        if options["json"]:
+            self.stdout.write(json.dumps({kind: rows}))
+            return
+        words = kind.replace("_", " ")
+        for row in rows:
+            line = f"{row['symbol']}: {row['rows']} {words}, {row['first']} .. {row['last']}"
+            self.stdout.write(printable(line))
+        if not rows:
+            self.stdout.write(f"No such {words} are stored.")
+
 
 def _wanted(stored: Stored, options: dict[str, Any]) -> bool:
-    pairs, timeframes, exchange = (options[name] for name in FILTERS)
-    venue, bare = symbols.split(stored.symbol)
-    return (
-        (not pairs or not {_plain(stored.symbol), _plain(bare)}.isdisjoint(map(_plain, pairs)))
-        and (not timeframes or stored.timeframe in timeframes)
-        and (not exchange or venue == exchange.upper())
+    timeframes = options["timeframes"]
+    return _is_of(stored.symbol, options) and (not timeframes or stored.timeframe in timeframes)
+
+
+def _is_of(symbol: str, options: dict[str, Any]) -> bool:
+    """Whether a symbol is of the pairs and of the venue that are asked for."""
+    pairs, exchange = options["pairs"], options["exchange"]
+    venue, bare = symbols.split(symbol)
+    return (not pairs or not {_plain(symbol), _plain(bare)}.isdisjoint(map(_plain, pairs))) and (
+        not exchange or venue == exchange.upper()
     )
 
 
