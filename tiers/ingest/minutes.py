@@ -93,7 +93,7 @@ class Minutes:
             return Closed(symbol=self.symbol, close=close, row=row)
         trades = self._closed(close)
         whole = self.heard_from is not None and self.heard_from <= close - MINUTE and close not in self.known
-        differs = whole and self.of_trades and not _same(row_of(trades), row)
+        differs = whole and self.of_trades and not _same(_row_of(trades), row)
         self._know(close, row)
         self._n_told[close] += 1
         self.unusable.discard(close)
@@ -112,7 +112,7 @@ class Minutes:
                 return f"must have prices in steps of {self.tick:g}, was {price!r}"
         return ""
 
-    def asked(self, after: int, until: int, rows: dict[int, Row], unusable: Collection[int] = ()) -> None:
+    def answered(self, after: int, until: int, rows: dict[int, Row], unusable: Collection[int] = ()) -> None:
         """All minutes in (after, until] are known by request, and of the `unusable` ones that they lack a bar."""
         self.unusable = (self.unusable | {*unusable}) - rows.keys()
         for close in range(after + MINUTE, until + MINUTE, MINUTE):
@@ -181,7 +181,7 @@ def _same(made: Row | None, told: Row | None) -> bool:
     return made[:4] == told[:4] and isclose(made[4], told[4], rel_tol=1e-9)
 
 
-def row_of(trades: tuple[HeardTrade, ...]) -> Row | None:
+def _row_of(trades: tuple[HeardTrade, ...]) -> Row | None:
     """The bar of trades in the order of trading."""
     if not trades:
         return None

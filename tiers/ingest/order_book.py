@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from itertools import chain, islice, zip_longest
-from operator import neg
 from typing import Final
 
 Offer = tuple[str, str, str]  # id, price, quantity, as the venue writes them; of a whole level the price is the id
@@ -130,7 +129,7 @@ class OrderBook:
     def _settle(self, at: int, sequence: int, checksum: int | None) -> None:
         self.sequence, self.at = sequence, max(self.at, at)
         bids, asks = self._bids, self._asks
-        if bids.orders and asks.orders and neg(bids.orders[0]) >= asks.orders[0]:
+        if bids.orders and asks.orders and -bids.orders[0] >= asks.orders[0]:
             raise self._lost(f"have its best bid below its best ask, was {bids.best(1)[0][0]} to {asks.best(1)[0][0]}")
         if max(len(bids.places), len(asks.places)) > MOST_OFFERS:
             raise self._lost(f"have at most {MOST_OFFERS} offers a side, had more")

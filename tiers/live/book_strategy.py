@@ -68,7 +68,7 @@ class Allocation:
     returns: FloatArray
     params: PortfolioParams
     own: TargetWeights | None = None  # of the tiers, once they were asked
-    listed: Collection[str] | None = None  # had not ended at the beginning; None for that of the book
+    listed: Collection[str] | None = None  # of a backtest, which leaves out the others; None in a book
 
     def serving(self, own: TargetWeights) -> TargetWeights:
         """What the book goes by: the tiers' targets, or those of its strategy."""

@@ -13,12 +13,15 @@ from typing import Any, Final
 import numpy as np
 
 from helios.errors import Transient
+from trading.enums import Side
 from trading.market.bars import BarTable, bar_table
 from trading.market.timestamps import stamp
 from trading.market.trades import Trades
 
-BarRow = tuple[datetime, float, float, float, float, float]  # close in UTC, open, high, low, close, volume
+Figures = tuple[float, float, float, float, float]  # open, high, low, close, volume
+BarRow = tuple[datetime, float, float, float, float, float]  # close in UTC, and the figures
 TradeRow = tuple[datetime, float, float, str, str]  # time in UTC, price, quantity, side of the taker, id
+SIDES: Final = {"buy": Side.BUY.value, "sell": Side.SELL.value}  # of the taker, as most venues tell it
 MOST: Final = Decimal(10) ** 15  # of a price, a quantity or a volume; what is more is a mistake
 MOST_NUMBER: Final = float(MOST)
 LONGEST: Final = 64  # letters of a figure that is kept to its last digit, and its places
@@ -27,7 +30,7 @@ NAN: Final = Decimal("NaN")
 UNREAD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _NONE: Final = Decimal(0)
 _NAME: Final = re.compile(r"[0-9A-Za-z.:_/+-]{1,64}")
-_TIME: Final = re.compile(r"(19|2[01])[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
+_TIME: Final = re.compile(r"(19[7-9]|2[01][0-9])[0-9]-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from helios.errors import Transient
 
 ANSWER_S: Final = 30.0  # from asking for a connection to the last byte
 LARGEST: Final = 16 << 20  # bytes of a body, unpacked: what a venue tells at once is less than one of these
+TOO_SLOW: Final = "the answer must come in {:g} s, went on"
 _PART: Final = 1 << 16
 
 
@@ -55,9 +56,6 @@ class Bounded(HTTPAdapter):
             raise Transient(f"the answer must lead nowhere else, was a redirect, status {response.status_code}")
         response.raw = io.BytesIO(body)
         return response
-
-
-TOO_SLOW: Final = "the answer must come in {:g} s, went on"
 
 
 def mounted(session: Session, adapter: type[Bounded] = Bounded) -> Session:

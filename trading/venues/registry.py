@@ -63,6 +63,6 @@ def streams(
     coins = [pair for pair in pairs if pair.asset_class is not AssetClass.EQUITY]
     lines = [
         (Alpaca(url, f"/v2/{env.alpaca_feed}", key), stocks),
-        (Alpaca(url, "/v1beta3/crypto/us", key, whole=True), coins),
+        (Alpaca(url, "/v1beta3/crypto/us", key, of_trades=True), coins),
     ]
     return [(line, of_it) for line, of_it in lines if of_it]

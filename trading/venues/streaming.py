@@ -94,7 +94,7 @@ class Stream(Protocol):
         ...
 
     @property
-    def whole(self) -> bool:
+    def of_trades(self) -> bool:
         """Whether its bars are made of just the trades that it tells: then it shows where one was missed."""
         ...
 
@@ -124,7 +124,7 @@ class Stream(Protocol):
         ...
 
 
-def told_at(text: str) -> int:
+def read_time(text: str) -> int:
     """A time such as 2019-04-25T19:51:55.393Z in microseconds since 1970. Raises: ValueError where none has it."""
     found = datetime.fromisoformat(text)
     if found.year not in YEARS:  # else it may have no date in another zone

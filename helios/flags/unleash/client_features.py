@@ -49,7 +49,7 @@ def client_features(now: datetime | None = None) -> Json:
     with _MAKING:
         if not (_made and _made[0] is snapshot and _made[1] == second):
             body = payload(snapshot.flags, snapshot.segments, second)
-            meta = {"revisionId": max(snapshot.generation, 0), "etag": etag_of(body, snapshot.generation)}
+            meta = {"revisionId": max(snapshot.generation, 0), "etag": _tag(body, snapshot.generation)}
             _made[:] = [snapshot, second, {**body, "query": {"environment": settings.ENVIRONMENT}, "meta": meta}]
         return cast("Json", _made[2])
 
@@ -59,7 +59,7 @@ def etag(features: Json) -> str:
     return str(features["meta"]["etag"])
 
 
-def etag_of(body: Json, generation: int) -> str:
+def _tag(body: Json, generation: int) -> str:
     """A strong tag: the generation, and a digest because shares move with time without a new generation."""
     digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
     return f'"{generation}-{digest[:16]}"'

@@ -85,7 +85,7 @@ def test_a_minute_without_a_word_is_asked_for_when_its_grace_is_over_and_one_bef
     assert of.overdue(T + MINUTE + GRACE) == (T, T + MINUTE)
     of.bucket(T + 3 * MINUTE, ROW)
     assert (known(of), of.overdue(T + 3 * MINUTE)) == (0, (T, T + 2 * MINUTE))
-    of.asked(T, T + 2 * MINUTE, {T + 2 * MINUTE: ROW})
+    of.answered(T, T + 2 * MINUTE, {T + 2 * MINUTE: ROW})
     assert (known(of), of.overdue(T + 3 * MINUTE)) == (3, None)
     assert of.known == {T + MINUTE: None, T + 2 * MINUTE: ROW, T + 3 * MINUTE: ROW}
 

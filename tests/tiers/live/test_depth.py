@@ -54,13 +54,13 @@ def test_books_of_long_ago_are_not_noted() -> None:
 
 def test_a_book_that_is_asked_for_is_noted_at_once_unless_it_is_false() -> None:
     made, now = OrderBooks({"BTCZAR": "VALR:BTC-ZAR"}), T + MINUTE + SECOND
-    noted = made.asked(whole(T, 5), now)
+    noted = made.answered(whole(T, 5), now)
     assert noted is not None
     assert (noted.symbol, noted.ts, noted.sequence, noted.bids) == ("VALR:BTC-ZAR", now, 5, [("10", "1")])
-    assert made.asked(whole(T - MINUTE, 3), now + MINUTE) is not None  # by another count, and of a quiet market
-    assert made.asked(whole(T, 6, [("a", "11", "1")]), now + 2 * MINUTE) is None
-    assert made.asked(Depth("BTCZAR", T, 6, [], [], whole=True), now + 2 * MINUTE) is None
-    assert made.asked(whole(now + 9 * MINUTE, 7), now + 3 * MINUTE) is None
+    assert made.answered(whole(T - MINUTE, 3), now + MINUTE) is not None  # by another count, and of a quiet market
+    assert made.answered(whole(T, 6, [("a", "11", "1")]), now + 2 * MINUTE) is None
+    assert made.answered(Depth("BTCZAR", T, 6, [], [], whole=True), now + 2 * MINUTE) is None
+    assert made.answered(whole(now + 9 * MINUTE, 7), now + 3 * MINUTE) is None
 
 
 def test_a_book_of_later_and_a_crossed_one_are_lost() -> None:

@@ -1,1 +1,1 @@
-"""Live market data: a venue's stream is heard, its minutes are stored, and what was missed is asked for."""
+"""Live market data: a venue's stream is heard, its minutes are stored, and what was missed, or is wanted, asked for."""

@@ -33,7 +33,7 @@ class _Heard:
 
     book: OrderBook
     noted: int = 0
-    asked: int = 0
+    asked_at: int = 0
     lost: int = 0
 
 
@@ -51,7 +51,7 @@ class OrderBooks:
         """Every book is about to be told."""
         for each in self._heard.values():
             each.book.lose()
-            each.asked = now
+            each.asked_at = now
 
     def tell(self, told: Depth, now: int) -> Noted | None:
         """Take in a message; the book as it was when the last minute ended, where this message is the first since.
@@ -73,7 +73,7 @@ class OrderBooks:
                 logger.bind(problem=str(error), n=each.lost).warning("feed.book_lost")
         return None if each.book.sequence is None else noted
 
-    def asked(self, told: Depth, now: int) -> Noted | None:
+    def answered(self, told: Depth, now: int) -> Noted | None:
         """The whole book as it was told on request just now; None where it is false, or nobody offers anything."""
         each = self._heard[told.code]
         each.book.lose()  # another one may stand before it than the stream had
@@ -86,10 +86,10 @@ class OrderBooks:
     def to_ask(self, now: int) -> Sequence[str]:
         """The codes of the books that shall be told once more; each is asked for now and then."""
         codes = [
-            code for code, each in self._heard.items() if each.book.sequence is None and now - each.asked >= PATIENCE
+            code for code, each in self._heard.items() if each.book.sequence is None and now - each.asked_at >= PATIENCE
         ]
         for code in codes:
-            self._heard[code].asked = now
+            self._heard[code].asked_at = now
         return codes
 
 

@@ -147,7 +147,7 @@ def resumed(symbol: str, until: datetime, *, grace: int, of_trades: bool, tick: 
     before = MarketOHLC.objects.filter(symbol=symbol, timeframe=Timeframe.M1, bar_ts__lte=until).order_by("-bar_ts")
     last = before.values_list("close", flat=True).first()
     made = Minutes(symbol=symbol, until=microseconds(hour), grace=grace, of_trades=of_trades, tick=tick, last=last)
-    made.asked(microseconds(hour), microseconds(until), rows, [microseconds(end) for end in lacking])
+    made.answered(microseconds(hour), microseconds(until), rows, [microseconds(end) for end in lacking])
     return made
 
 

@@ -244,7 +244,7 @@ class Session:
     ) -> None:
         """All of (after, known] is known, and with it what was told behind it: a bar above may be whole by that."""
         before = minutes.until
-        minutes.asked(after, known, rows, unusable)
+        minutes.answered(after, known, rows, unusable)
         if minutes.until > before:
             closed = Closed(symbol=minutes.symbol, close=minutes.until, row=None)
             self._told.put(Told(closed=closed, higher=minutes.higher(before), until=minutes.until))
@@ -282,7 +282,7 @@ class Session:
     def _known(self) -> dict[str, Minutes]:
         """What is stored of each instrument: up to where all is known, and the minutes of its hour, by code."""
         line = self.stream
-        grace, of_trades = (GRACE, True) if line is None else (int(line.grace_s * SECOND), line.whole)
+        grace, of_trades = (GRACE, True) if line is None else (int(line.grace_s * SECOND), line.of_trades)
         for pair in self.pairs:
             ensure_instrument(pair.symbol, pair.asset_class, lot=pair.lot)
         beginning = (moment(self._now()) - BACK).replace(minute=0, second=0, microsecond=0)
@@ -315,7 +315,7 @@ class Session:
         while not self._ending.wait((MINUTE - self._now() % MINUTE) / SECOND):
             for pair in self.pairs:
                 try:
-                    noted = self._books.asked(self.venue.depth(pair), self._now())
+                    noted = self._books.answered(self.venue.depth(pair), self._now())
                 except HeliosError as error:
                     logger.bind(symbol=pair.symbol, error=error_text(error)).warning("feed.no_book")
                     continue

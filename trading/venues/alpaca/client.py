@@ -24,7 +24,11 @@ from trading.venues.rest import MINUTE_S, Pace, RestClient
 
 BREAKER: Final = "alpaca_api"
 STANDARD: Final = (200, MINUTE_S)  # requests of the standard plan
-READ: Final = (*"tohlcvpsixu", "tks", "bp", "bs", "ap", "as")  # of bars, trades and quotes
+READ: Final = (
+    *("t", "o", "h", "l", "c", "v"),  # of bars
+    *("p", "s", "i", "x", "u", "tks"),  # of trades
+    *("bp", "bs", "ap", "as"),  # of quotes
+)
 LONGEST: Final = 64  # of a text
 MOST_ROWS: Final = 10_000  # in one page
 PAGES: Final = {
@@ -79,7 +83,7 @@ class Client(RestClient):
         return request
 
 
-class _Bounded(RESTClient):
+class _Paged(RESTClient):
     """What alpaca-py asks goes through our client, page by page."""
 
     def through(self, client: Client, version: str) -> Self:
@@ -116,11 +120,11 @@ def _is_short(value: Any) -> bool:
     return isinstance(value, int | float) or (isinstance(value, str) and len(value) <= LONGEST)
 
 
-class _Stocks(_Bounded, StockHistoricalDataClient):
+class _Stocks(_Paged, StockHistoricalDataClient):
     pass
 
 
-class _Coins(_Bounded, CryptoHistoricalDataClient):
+class _Coins(_Paged, CryptoHistoricalDataClient):
     pass
 
 

@@ -29,7 +29,7 @@ from trading.venues.streaming import (
     Message,
     Trade,
     line_to,
-    told_at,
+    read_time,
 )
 
 TOO_MANY: Final = 405
@@ -43,7 +43,7 @@ class Stream:
     url: str
     path: str
     key: Key
-    whole: bool = False
+    of_trades: bool = False
     grace_s: float = 20.0  # of a minute without a trade it tells nothing
 
     @property
@@ -122,7 +122,7 @@ def _message(row: Mapping[str, Any]) -> Message | None:
     if kind in ("b", "u"):
         return _bucket(row)
     if kind == "t":
-        at, price, quantity = told_at(row["t"]), _SAID.number(row, "p"), _SAID.number(row, "s")
+        at, price, quantity = read_time(row["t"]), _SAID.number(row, "p"), _SAID.number(row, "s")
         return Trade(_code(row), at, price, quantity, SIDES[row.get("tks", "")], trade_id(row))
     if kind == "q":
         return quote(_code(row), row)
@@ -130,7 +130,7 @@ def _message(row: Mapping[str, Any]) -> Message | None:
 
 
 def _bucket(row: Mapping[str, Any]) -> Bucket:
-    start = told_at(row["t"])
+    start = read_time(row["t"])
     if start % MINUTE_US:
         raise ValueError(row["t"])
     open_, high, low, close, volume = (_SAID.number(row, name) for name in FIELDS)

@@ -16,13 +16,12 @@ import ccxt
 from helios.entries import quoted
 from helios.errors import DataError, Rejected, Transient
 from trading import symbols
-from trading.enums import Side
 from trading.market.bars import FIELDS, BarTable
 from trading.market.lots import Lot
 from trading.market.timeframes import seconds
-from trading.market.timestamps import microseconds
+from trading.market.timestamps import microseconds, moment
 from trading.market.trades import Trades
-from trading.venues.answers import Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
+from trading.venues.answers import SIDES, Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
 from trading.venues.ccxt.client import Client
 from trading.venues.rest import OfClient, ahead_s
@@ -32,9 +31,8 @@ USUAL_LIMIT: Final = 300  # bars in one answer, where ccxt does not know
 SECOND: Final = timedelta(seconds=1)
 SILENT: Final = timedelta(hours=1)  # some tell no trades of more than this at once
 FEWEST: Final = 50  # trades that one answer of any exchange can hold
-SIDES: Final = {"buy": Side.BUY.value, "sell": Side.SELL.value}
-_MILLISECOND: Final = timedelta(milliseconds=1)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+DAY: Final = timedelta(days=1)
+MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +96,7 @@ class Market(OfClient):
             raise DataError(f"{self.name} has no bars of {timeframe}")
         limit = self._limit(pair)
         while after < until:
-            since = (after - _EPOCH) // _MILLISECOND
+            since = _milliseconds(after)
             found = self.client.ask(exchange.fetch_ohlcv, pair.code, timeframe, since, limit)
             rows = [row for each in self._rows(found) if (row := self._bar(each, length))[0] > after]
             closes = [row[0] for row in rows]
@@ -118,7 +116,7 @@ class Market(OfClient):
             raise DataError(f"{self.name} has no trades, as ccxt knows it")
         start = after
         while start < until:
-            since = (start - _EPOCH) // _MILLISECOND - 1  # some take it for the last moment that is not asked for
+            since = _milliseconds(start) - 1  # some take it for the last moment that is not asked for
             found = Answers(self.name).rows(self.client.ask(exchange.fetch_trades, pair.code, since), "trades")
             rows = [self._trade(row, pair) for row in found]
             newest = max((row[0] for row in rows), default=start)
@@ -126,7 +124,7 @@ class Market(OfClient):
                 raise Transient(f"{self.name} must tell what follows {start.isoformat()}, was {len(rows)} trades of it")
             fresh = sorted((Counter(rows) - told).elements(), key=lambda row: row[0])
             yield trades_of(pair.symbol, fresh, after, until)
-            told = Counter(row for row in rows if row[0] >= newest - _MILLISECOND)
+            told = Counter(row for row in rows if row[0] >= newest - MILLISECOND)
             most, start = max(most, len(rows)), newest if newest > start else start + SILENT
 
     def _trade(self, row: Mapping[str, Any], pair: Pair) -> TradeRow:
@@ -139,7 +137,7 @@ class Market(OfClient):
 
     def reaches(self, pair: Pair, timeframe: str, moment: datetime) -> bool:
         length, limit = timedelta(seconds=seconds(timeframe)), self._limit(pair)
-        since = (moment - limit * length - _EPOCH) // _MILLISECOND
+        since = _milliseconds(moment - limit * length)
         try:
             found = self.client.ask(self.client.exchange.fetch_ohlcv, pair.code, timeframe, since, limit)
         except Rejected:  # as where that is too long ago
@@ -158,7 +156,7 @@ class Market(OfClient):
     def _bar(self, row: Sequence[Any], length: timedelta) -> BarRow:
         told = Answers(self.name)
         start = self._moment(row[0])
-        if (start - _EPOCH) % min(length, timedelta(days=1)):
+        if (start - moment(0)) % min(length, DAY):
             raise Transient(f"{self.name} must tell bars by their beginnings, was {start.isoformat()}")
         figures = dict(zip(FIELDS, row[1:6], strict=True))
         open_, high, low, close, volume = (told.loose(figures, name) for name in FIELDS)
@@ -166,10 +164,14 @@ class Market(OfClient):
 
     def _moment(self, milliseconds: Any) -> datetime:
         with contextlib.suppress(TypeError, ValueError, OverflowError):
-            found = _EPOCH + timedelta(milliseconds=milliseconds)
+            found = moment(0) + timedelta(milliseconds=milliseconds)
             if found.year in YEARS:
                 return found
         raise Transient(f"{self.name} must tell times in milliseconds, was {shown(milliseconds)!r}")
+
+
+def _milliseconds(at: datetime) -> int:
+    return microseconds(at) // 1_000
 
 
 def _offer(told: Answers, level: Any) -> Offer:

@@ -13,12 +13,11 @@ from loguru import logger
 
 from helios.env import Env
 from helios.errors import Transient, error_text
-from trading.enums import Side
 from trading.market.bars import FIELDS, BarTable
 from trading.market.lots import Lot
 from trading.market.timeframes import seconds
 from trading.market.trades import Trades
-from trading.venues.answers import UNREAD, Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
+from trading.venues.answers import SIDES, UNREAD, Answers, Figures, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
 from trading.venues.rest import OfClient, ahead_s
 from trading.venues.streaming import Depth
@@ -29,7 +28,6 @@ VENUE: Final = "VALR"
 BUCKETS: Final = 300  # at most in one answer
 TRADES: Final = 100
 PAGES: Final = 20_000  # of one question after trades; a day has less
-SIDES: Final = {"buy": Side.BUY.value, "sell": Side.SELL.value}
 MINUTE_S: Final = 60
 MOST_PLACES: Final = Decimal(18)
 _SAID: Final = Answers(VENUE)
@@ -93,15 +91,15 @@ class Market(OfClient):
             span = {"startTime": int(after.timestamp()), "endTime": int(end.timestamp())}
             told = _rows(self.client.get(f"/v1/public/{pair.code}/buckets", asked | span), "buckets")
             rows = [bucket(row, pair.code, length_s) for row in told]
-            closes = [close for row in told if after < (close := _close(row, length_s)) <= end]
-            made = bars_of(pair.symbol, timeframe, [row for row in rows if row is not None])
-            yield between(made, after, end), max(closes, default=None)
+            traded = [(close, *figures) for close, figures in rows if figures is not None]
+            newest = max((close for close, _ in rows if after < close <= end), default=None)
+            yield between(bars_of(pair.symbol, timeframe, traded), after, end), newest
             after = end
 
     def trades(self, pair: Pair, after: datetime, until: datetime) -> Iterator[Trades]:
         """Its pages go back in time, each before the last trade of the one before, so all of them come as one table."""
         told, known = list[TradeRow](), set[str]()  # the ids that pages went on behind
-        span = {"startTime": _told_at(after - _MILLISECOND), "endTime": _told_at(until)}
+        span = {"startTime": _written(after - _MILLISECOND), "endTime": _written(until)}
         asked: dict[str, str | int] = {"limit": TRADES, **span}
         while page := self._trades(pair, asked):
             told += page
@@ -125,20 +123,18 @@ class Market(OfClient):
         return True
 
 
-def _close(row: Mapping[str, Any], length_s: int) -> datetime:
-    return _time(_field(row, "startTime", "a bucket")) + timedelta(seconds=length_s)
+def bucket(row: Mapping[str, Any], code: str, length_s: int = MINUTE_S) -> tuple[datetime, Figures | None]:
+    """The close of a venue's bar, and its figures; None of them where nobody traded.
 
-
-def bucket(row: Mapping[str, Any], code: str, length_s: int = MINUTE_S) -> BarRow | None:
-    """A venue's bar; None where nobody traded. Raises: `Transient` where it is of another pair or length, or unread."""
+    Raises: `Transient` where it is of another pair or length, or unread.
+    """
     named, period = _field(row, "currencyPairSymbol", "a bucket"), _field(row, "bucketPeriodInSeconds", "a bucket")
     if named != code or period != length_s:
         other = f"{shown(named)} of {shown(period)} s"
         raise Transient(f"VALR must answer with bars of {code} of {length_s} s, was one of {other}")
     open_, high, low, close, volume = (_SAID.loose(row, name) for name in FIELDS)
-    if volume == 0:
-        return None
-    return _close(row, length_s), open_, high, low, close, volume
+    at = _time(_field(row, "startTime", "a bucket")) + timedelta(seconds=length_s)
+    return at, None if volume == 0 else (open_, high, low, close, volume)
 
 
 def _trade(row: Mapping[str, Any], code: str) -> TradeRow:
@@ -151,7 +147,7 @@ def _trade(row: Mapping[str, Any], code: str) -> TradeRow:
     return _time(_field(row, "tradedAt", "a trade")), price, quantity, SIDES[side], _SAID.named(row, "id")
 
 
-def _told_at(moment: datetime) -> str:
+def _written(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}"[:-3] + "Z"
 
 

@@ -12,9 +12,10 @@ from typing import Any, Final
 import orjson
 
 from helios.errors import Transient
-from trading.venues.answers import UNREAD
-from trading.venues.streaming import MINUTE_US, Bucket, Message, Ticker, Trade, told_at
-from trading.venues.valr.market import SIDES, bucket, number
+from trading.market.timestamps import microseconds
+from trading.venues.answers import SIDES, UNREAD
+from trading.venues.streaming import MINUTE_US, Bucket, Message, Ticker, Trade, read_time
+from trading.venues.valr.market import bucket, number
 from trading.venues.valr.order_books import FIGURE, NAME, aggregated, changed
 
 TRADES: Final = "NEW_TRADE"
@@ -44,15 +45,15 @@ def _trade(code: str, data: dict[str, Any]) -> Trade:
     name = data.get("id", "")  # as over REST; the venue's older examples have none
     if name and not NAME.fullmatch(name):
         raise ValueError(name)
-    return Trade(code, told_at(data["tradedAt"]), price, quantity, SIDES[data["takerSide"]], name)
+    return Trade(code, read_time(data["tradedAt"]), price, quantity, SIDES[data["takerSide"]], name)
 
 
 def _bucket(code: str, data: dict[str, Any]) -> Bucket:
-    found = bucket(data, code)
-    start = told_at(data["startTime"])
-    if start % MINUTE_US:
-        raise ValueError(start)
-    return Bucket(code, start + MINUTE_US, None if found is None else found[1:])
+    close, figures = bucket(data, code)
+    at = microseconds(close)
+    if at % MINUTE_US:
+        raise ValueError(at)
+    return Bucket(code, at, figures)
 
 
 def _ticker(code: str, data: dict[str, Any]) -> Ticker:
@@ -62,7 +63,7 @@ def _ticker(code: str, data: dict[str, Any]) -> Ticker:
     bid, ask, last, mark, high, low = (number(data, name) or None for name in names)  # 0 says that there is none
     return Ticker(
         code=code,
-        at=told_at(data["created"]),
+        at=read_time(data["created"]),
         bid=bid,
         ask=ask,
         last=last,

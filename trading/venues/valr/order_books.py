@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sized
 from typing import Any, Final
 
 from trading.venues.answers import MOST_NUMBER
-from trading.venues.streaming import Depth, Offer, told_at
+from trading.venues.streaming import Depth, Offer, read_time
 
 MILLISECOND: Final = 1_000
 MOST_CHANGES: Final = 10_000  # offers that one message changes; a venue that tells more is mistaken
@@ -41,7 +41,7 @@ def aggregated(code: str, data: dict[str, Any]) -> Depth:
     bids, asks = (
         [_offer(row["price"], row["price"], row["quantity"]) for row in data[side]] for side in ("Bids", "Asks")
     )
-    return Depth(code, told_at(data["LastChange"]), _whole(data["SequenceNumber"]), bids, asks, whole=True)
+    return Depth(code, read_time(data["LastChange"]), _whole(data["SequenceNumber"]), bids, asks, whole=True)
 
 
 def _bound(parts: Iterable[Sized], most: int) -> None:

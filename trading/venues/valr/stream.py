@@ -31,7 +31,7 @@ class Stream:
     key: Key | None = None
     by_change: frozenset[str] = frozenset()
     source: str = "valr:stream"
-    whole: bool = True
+    of_trades: bool = True
     grace_s: float = 5.0
 
     def read(self, message: bytes) -> Sequence[Message]:
