@@ -38,6 +38,11 @@ def microseconds(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+def begun(at: datetime, length: timedelta) -> datetime:
+    """When the bar of that length began that holds a moment, or begins with it, by the clock of UTC."""
+    return at - (at - _EPOCH) % length
+
+
 def moment(us: int) -> datetime:
     """Microseconds since 1970 as an aware datetime in UTC."""
     return _EPOCH + us * _MICROSECOND

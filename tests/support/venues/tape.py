@@ -5,10 +5,11 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 MINUTE = timedelta(minutes=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +58,13 @@ class Tape:
         first, last = (bisect_left(self.trades, moment, key=lambda one: one.at) for moment in (since, until))
         return self.trades[first:last]
 
-    def minutes(self, since: datetime, until: datetime) -> Iterator[Minute]:
-        """The bars of the minutes that begin in [since, until) and had a trade."""
+    def minutes(self, since: datetime, until: datetime, length: timedelta = MINUTE) -> Iterator[Minute]:
+        """The bars of the minutes, or of such lengths, that begin in [since, until) and had a trade."""
         made: dict[datetime, list[Trade]] = {}
-        for one in self.between(since, until):
-            made.setdefault(one.at.replace(second=0, microsecond=0), []).append(one)
+        for one in self.between(since, until + length):
+            start = one.at - (one.at - _EPOCH) % length
+            if since <= start < until:
+                made.setdefault(start, []).append(one)
         for start, of_it in made.items():
             prices = [one.price for one in of_it]
             yield Minute(

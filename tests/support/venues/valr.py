@@ -9,7 +9,7 @@ from typing import Any
 from tests.support.venues.depth import Depth
 from tests.support.venues.server import Answer, Server
 from tests.support.venues.stream import Stream
-from tests.support.venues.tape import MINUTE, Minute, Tape, Trade, told_at
+from tests.support.venues.tape import Minute, Tape, Trade, told_at
 
 PUBLIC_A_MINUTE = 30
 QUICK_A_SECOND = 20
@@ -62,14 +62,15 @@ class StandIn(Server):
 
     def _buckets(self, pair: str, query: dict[str, str]) -> list[dict[str, Any]]:
         since, until = (datetime.fromtimestamp(int(query[name]), UTC) for name in ("startTime", "endTime"))
-        told = {one.start: one for one in self.tapes[pair].minutes(since, until)}
+        length = timedelta(seconds=int(query.get("periodSeconds", 60)))
+        told = {one.start: one for one in self.tapes[pair].minutes(since, until, length)}
         if query.get("includeEmpty") == "true" and self.tapes[pair].trades:
             price = self.tapes[pair].trades[0].price
-            for number in range(int((until - since) / MINUTE)):
-                start = since + number * MINUTE
+            for number in range(int((until - since) / length)):
+                start = since + number * length
                 flat = {"open": price, "high": price, "low": price, "close": price, "volume": "0"}
                 price = told.setdefault(start, Minute(start=start, **flat)).close
-        found = [_bucket(pair, told[start]) for start in sorted(told)]
+        found = [_bucket(pair, told[start], length) for start in sorted(told)]
         return found[::-1][: int(query.get("limit", 300))]
 
     def _trades(self, pair: str, query: dict[str, str]) -> Answer:
@@ -119,7 +120,9 @@ def _pair(base: str, quote: str, tape: Tape) -> dict[str, Any]:
     }
 
 
-def _bucket(pair: str, one: Minute) -> dict[str, Any]:
+def _bucket(pair: str, one: Minute, length: timedelta) -> dict[str, Any]:
     prices = {name: getattr(one, name) for name in ("open", "high", "low", "close", "volume")}
     start = f"{one.start:%Y-%m-%dT%H:%M:%SZ}"
-    return {"currencyPairSymbol": pair, "bucketPeriodInSeconds": 60, "startTime": start, **prices, "quoteVolume": "0"}
+    seconds = int(length.total_seconds())
+    told = {"currencyPairSymbol": pair, "bucketPeriodInSeconds": seconds, "startTime": start, **prices}
+    return {**told, "quoteVolume": "0"}

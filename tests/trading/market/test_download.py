@@ -64,6 +64,16 @@ def test_a_download_that_failed_half_way_goes_on_where_it_stopped(monkeypatch: p
     assert MarketOHLC.objects.filter(timeframe="1h").count() == 48
 
 
+def test_no_day_lacks_where_one_request_ends_and_the_next_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    days = [START - timedelta(days=1_200 - k) for k in range(1_200)]
+    monkeypatch.setattr("django.utils.timezone.now", lambda: START + timedelta(hours=6, minutes=10))
+    with StandIn({("BTC", "ZAR"): taped((day + timedelta(hours=9), "100", "1") for day in days)}) as venue:
+        got = run(venue, monkeypatch, "--pairs", "BTC-ZAR", "--timeframes", "1d", "--days", "1199")
+        again = run(venue, monkeypatch, "--pairs", "BTC-ZAR", "--timeframes", "1d")
+    assert got["VALR:BTC-ZAR 1d"]["inserted"] == 1_199
+    assert again["VALR:BTC-ZAR 1d"]["unchanged"] == 1  # the last day, which venues correct for a while
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

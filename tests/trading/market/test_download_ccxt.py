@@ -65,6 +65,15 @@ def test_days_come_from_the_exchange(run: Any) -> None:
     assert closes == [datetime(2019, 10, 12) + timedelta(days=k) for k in range(3)]  # noqa: DTZ001 - as arrays hold them
 
 
+def test_no_day_lacks_where_one_request_ends_and_the_next_begins(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    today = datetime(2022, 10, 16, tzinfo=UTC)
+    days = [(today - timedelta(days=2_300 - k), 1.0, 2.0, 0.5, 1.5, 9.0) for k in range(2_300)]
+    monkeypatch.setattr("django.utils.timezone.now", lambda: today + timedelta(hours=6, minutes=10))
+    with StandIn({("XRP", "ETH", "1d"): days}) as venue:
+        got = run(venue, "--pairs", "XRP-ETH", "--days", "2299", "--timeframes", "1d")
+    assert got["BINANCE:XRP/ETH 1d"]["inserted"] == 2_299
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

@@ -19,7 +19,7 @@ from trading import symbols
 from trading.market.bars import FIELDS, BarTable
 from trading.market.lots import Lot
 from trading.market.timeframes import seconds
-from trading.market.timestamps import microseconds, moment
+from trading.market.timestamps import begun, microseconds, moment
 from trading.market.trades import Trades
 from trading.venues.answers import SIDES, Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
@@ -94,20 +94,20 @@ class Market(OfClient):
         exchange, length = self.client.exchange, timedelta(seconds=seconds(timeframe))
         if timeframe not in exchange.timeframes:
             raise DataError(f"{self.name} has no bars of {timeframe}")
-        limit = self._limit(pair)
-        while after < until:
-            since = _milliseconds(after)
+        limit, start = self._limit(pair), begun(after, length)
+        while start < until:
+            since = _milliseconds(start)
             found = self.client.ask(exchange.fetch_ohlcv, pair.code, timeframe, since, limit)
-            rows = [row for each in self._rows(found) if (row := self._bar(each, length))[0] > after]
+            rows = [row for each in self._rows(found) if (row := self._bar(each, length))[0] > start]
             closes = [row[0] for row in rows]
             # some begin at the next bar that there is, others tell of this time only, which then has none
-            end = max(closes, default=after + limit * length)
+            end = max(closes, default=start + limit * length)
             traded = [row for row in rows if row[-1] != 0]
             yield (
                 between(bars_of(pair.symbol, timeframe, traded), after, until),
                 max((close for close in closes if close <= until), default=None),
             )
-            after = end
+            start = end
 
     def trades(self, pair: Pair, after: datetime, until: datetime) -> Iterator[Trades]:
         """Each page begins at the moment of the last trade before, whose other trades it may not have told yet."""

@@ -16,6 +16,7 @@ from helios.errors import Transient, error_text
 from trading.market.bars import FIELDS, BarTable
 from trading.market.lots import Lot
 from trading.market.timeframes import seconds
+from trading.market.timestamps import begun
 from trading.market.trades import Trades
 from trading.venues.answers import SIDES, UNREAD, Answers, Figures, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
@@ -85,16 +86,17 @@ class Market(OfClient):
         self, pair: Pair, timeframe: str, after: datetime, until: datetime
     ) -> Iterator[tuple[BarTable, datetime | None]]:
         length_s = seconds(timeframe)
-        while after < until:
-            end = min(after + BUCKETS * timedelta(seconds=length_s), until)
+        start = begun(after, timedelta(seconds=length_s))
+        while start < until:
+            end = min(start + BUCKETS * timedelta(seconds=length_s), until)
             asked: dict[str, str | int] = {"periodSeconds": length_s, "limit": BUCKETS, "includeEmpty": "true"}
-            span = {"startTime": int(after.timestamp()), "endTime": int(end.timestamp())}
+            span = {"startTime": int(start.timestamp()), "endTime": int(end.timestamp())}
             told = _rows(self.client.get(f"/v1/public/{pair.code}/buckets", asked | span), "buckets")
             rows = [bucket(row, pair.code, length_s) for row in told]
             traded = [(close, *figures) for close, figures in rows if figures is not None]
             newest = max((close for close, _ in rows if after < close <= end), default=None)
             yield between(bars_of(pair.symbol, timeframe, traded), after, end), newest
-            after = end
+            start = after = end
 
     def trades(self, pair: Pair, after: datetime, until: datetime) -> Iterator[Trades]:
         """Its pages go back in time, each before the last trade of the one before, so all of them come as one table."""
