@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.apple import action
-from tests.support.backtests import LinearModel, lots, market, prices, short_params
+from tests.support.backtests import LinearModel, lots, market, of_closes, prices, short_params
 from tests.tiers.backtest.test_simulator import column, run
 from tests.trading.market.test_adjusted_prices import split_in_two
 from tiers.backtest import engine
@@ -169,6 +169,16 @@ def test_buy_and_hold_buys_what_splits_between_its_first_two_bars_a_bar_later() 
     result = engine.run_strategy(bars, BuyAndHold(), replace(config(bars), start_row=0))
     assert [len(row) for row in result.run.fills] == [0, 0, 1, 0]
     assert result.run.equity[-1] > 1_090_000
+
+
+def test_buy_and_hold_gives_who_begins_late_its_part_of_the_money_at_the_start() -> None:
+    late = np.array([np.nan] * 5 + [20.0] * 3)
+    bars = of_closes(np.column_stack([[10, 10, 8, 12, 6, 6, 6, 6], late]))
+    bars = happened(happened(bars, 2, "dividend", 2), 4, "split", 2)
+    free = replace(config(bars), start_row=0, costs=Costs(fee_bps=ZERO, slippage_bps=ZERO))
+    run = engine.run_strategy(bars, BuyAndHold(), free).run
+    bought = [float(fill.quantity * fill.price) for row in run.fills for fill in row]
+    assert bought == pytest.approx([500_000.0, 500_000.0], rel=1e-6)
 
 
 def test_a_strategy_of_prices_sees_no_split_and_the_sentences_tell_what_was_booked() -> None:
