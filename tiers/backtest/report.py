@@ -59,6 +59,7 @@ class Context:
     elapsed_s: float
     models: Sequence[ModelSummary] = ()  # that served
     says: Sequence[str] = ()  # what the figures say of the model
+    modules: Sequence[tuple[str, str]] = ()  # that stood for the tiers, and their versions
     switches: Sequence[tuple[str, str]] = ()
 
 
@@ -215,11 +216,13 @@ def _reduction_row(one: Reduction) -> str:
 
 
 def _facts(result: Result, context: Context) -> str:
-    """Model, parameters, flags and refusals as small tables."""
+    """Model, parameters, modules, flags and refusals as small tables."""
     parts: list[tuple[str, list[tuple[str, str]]]] = []
     parts += [("Model", [("name", model.name), *model.facts]) for model in context.models]
     settings = [("seed of this run", str(result.seed)), ("cash", amount(result.initial.cash, result.currency))]
     parts.append(("Parameters", settings + presentation.flattened(result.lead.params)))
+    if context.modules:
+        parts.append(("Modules", list(context.modules)))
     if context.switches:
         parts.append(("Flags", list(context.switches)))
     denials = result.lead.run.denials

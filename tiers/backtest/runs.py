@@ -12,6 +12,8 @@ from typing import Any
 
 from helios import flags
 from helios.modules import process as modules
+from helios.modules.catalog import SHIPPED
+from helios.modules.loading import ActiveModule
 from tiers.backtest import engine, evidence, presentation, reasons, report
 from tiers.backtest.engine import Config, Result
 from tiers.backtest.evidence import MIN_BARS, Evidence
@@ -68,6 +70,7 @@ class Outcome:
     models: Mapping[MLModel, tuple[str, ...]] = field(default_factory=dict)  # that served, with their symbols
     switches: Switches | None = None
     evidence: Evidence | None = None  # of the models that served, on the bars that none of them saw
+    modules: Mapping[str, ActiveModule] = field(default_factory=dict)  # that stood for the tiers
 
     @property
     def labels(self) -> dict[MLModel, str]:
@@ -79,10 +82,30 @@ class Outcome:
         }
 
     @property
+    def versions(self) -> dict[str, str]:
+        """The labels of the modules by tier."""
+        return {name: one.version for name, one in self.modules.items()}
+
+    @property
     def says(self) -> list[str]:
         """What the figures say of the models, in sentences; none where there is no model."""
         if not self.models:
             return []
+        return [*self._by_others(), *self._of_models()]
+
+    def _by_others(self) -> list[str]:
+        shipped = {one.path for one in SHIPPED}
+        others = [
+            f"{name} is {one.path} {one.version}" for name, one in self.modules.items() if one.path not in shipped
+        ]
+        if not others:
+            return []
+        told = f"Not all tiers were those that Helios ships: {', '.join(others)}. These figures are that code's, too"
+        return [
+            f"{told}, also where they are said of a model, and on which bars it was made nobody knows but its author."
+        ]
+
+    def _of_models(self) -> list[str]:
         together = " and ".join(self.labels.values())
         if self.evidence is not None:
             several = [f"What is said of this model is said of several together: {together}."]
@@ -148,6 +171,7 @@ def to_json(outcome: Outcome) -> dict[str, Any]:
         "seed": result.seed,
         "model": ", ".join(model.name for model in outcome.models) or None,
         "models": {model.name: list(symbols) for model, symbols in outcome.models.items()},
+        "modules": outcome.versions,
         "out_of_sample": outcome.out_of_sample,
         "figures_from": lead.start.isoformat(),
         "beside": dict(beside),
@@ -185,7 +209,8 @@ def _simple(request: Request, progress: Progress) -> Outcome:
 
 
 def _helios(request: Request, progress: Progress) -> Outcome:
-    tiers = active_tiers()
+    active = active_modules()
+    tiers = _tiers(active)
     made = tiers.features.feature_set(request.timeframe)
     champion = registry.champion(request.timeframe, made.name, made.version, request.symbols)
     switches = decide(flags.asking(strategy="backtest"), request.symbols, {"auto_trading": True})
@@ -224,6 +249,7 @@ def _helios(request: Request, progress: Progress) -> Outcome:
         elapsed_s=0.0,
         models=models,
         switches=switches,
+        modules=active,
         evidence=evidence.of(result, bars, served.models(request.symbols, switches.neural_network_v2)),
     )
 
@@ -251,10 +277,17 @@ def serving(champion: MLModel, challenger: MLModel | None, tiers: Tiers) -> Serv
 
 def active_tiers() -> Tiers:
     """The modules that stand for the tiers now, the same that a live cycle would call."""
-    implementations: dict[str, Any] = {
-        stage.value: modules.resolve(stage.value).implementation
-        for stage in (Stage.FEATURES, Stage.PREDICT, Stage.RISK, Stage.LLM, Stage.PORTFOLIO, Stage.EXECUTE)
-    }
+    return _tiers(active_modules())
+
+
+def active_modules() -> dict[str, ActiveModule]:
+    """The same with their names and versions, by tier."""
+    stages = (Stage.FEATURES, Stage.PREDICT, Stage.RISK, Stage.LLM, Stage.PORTFOLIO, Stage.EXECUTE)
+    return {stage.value: modules.resolve(stage.value) for stage in stages}
+
+
+def _tiers(active: Mapping[str, ActiveModule]) -> Tiers:
+    implementations: dict[str, Any] = {name: one.implementation for name, one in active.items()}
     return Tiers(**implementations)
 
 
@@ -315,6 +348,7 @@ def context_of(outcome: Outcome) -> report.Context:
         elapsed_s=outcome.elapsed_s,
         models=[summary_of(model, label) for model, label in outcome.labels.items()],
         says=outcome.says,
+        modules=list(outcome.versions.items()),
         switches=[(name, _flag(value)) for name, value in switches.items() if name != "auto_trading"],
     )
 

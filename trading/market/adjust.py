@@ -46,8 +46,8 @@ def factors(bars: Bars) -> tuple[FloatArray, FloatArray]:
 def as_held(bars: Bars, start_row: int) -> FloatArray:
     """(n_bars, n_symbols) what is there of a share that a symbol had at its first bar from `start_row` on.
 
-    The shares that splits made of it at their price, and its dividends as the cash that an account keeps; up to a factor
-    of each symbol, so that ratios are right. NaN stays NaN.
+    The shares that splits made of it at their price, and its dividends as the cash that an account keeps; up to a
+    factor of each symbol, so that ratios are right. NaN stays NaN.
     """
     worth = bars.close.copy()
     first = start_row + np.isfinite(bars.close[start_row:]).argmax(axis=0)

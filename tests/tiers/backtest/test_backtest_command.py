@@ -95,8 +95,8 @@ def test_the_seven_tiers_print_the_promised_keys() -> None:
     assert got["start"] == "2013-03-01T21:00:00+00:00"
     assert got["end"] == "2013-06-30T21:00:00+00:00"
     assert got["n_bars"] == 122
-    assert got["model"] == "linear-1d"
-    assert got["out_of_sample"] is True
+    assert (got["model"], got["out_of_sample"]) == ("linear-1d", True)
+    assert got["modules"].keys() == {"features", "predict", "risk", "llm", "portfolio", "execute"}
 
 
 @pytest.mark.usefixtures("model")

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helios.modules.loading import ActiveModule
 from tests.support.backtests import LinearModel, lots, market, prices, short_params
-from tiers.backtest import charts, presentation, report
+from tiers.backtest import charts, presentation, report, runs
 from tiers.backtest.engine import Config, Result, monthly_returns, run_helios, run_strategy
 from tiers.backtest.exact import Initial
 from tiers.backtest.history import ServingModels
@@ -21,6 +22,7 @@ from tiers.contracts.errors import Rejected
 from trading.books.accounting import amount
 from trading.enums import AssetClass
 from trading.market.lots import usual_lot
+from trading.models import MLModel
 from trading.strategies import BuyAndHold, SmaCross
 
 NOW = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
@@ -347,3 +349,23 @@ def test_nested_parameters_become_dotted_names() -> None:
         ("a.c.d", "x"),
         ("e", "2"),
     ]
+
+
+def test_code_that_helios_does_not_ship_is_named_where_it_decided(result: Result) -> None:
+    own, other = (
+        ActiveModule(name="predict", version="1.5.0+ab12", path=path, digest="", implementation=None)
+        for path in ("tiers.predict", "mine.calm")
+    )
+    outcome = runs.Outcome(result=result, elapsed_s=0.1, models={MLModel(pk=1, name="m", trained_to=NOW): ("AAPL",)})
+    shipped = replace(outcome, modules={"predict": own})
+    outcome = replace(outcome, modules={"predict": other})
+    told = (
+        "Not all tiers were those that Helios ships: predict is mine.calm 1.5.0+ab12. These figures are that code's, "
+        "too, also where they are said of a model, and on which bars it was made nobody knows but its author."
+    )
+    assert outcome.says == [told, *shipped.says]
+    context = report.Context(made_at=NOW, elapsed_s=0.1, says=outcome.says, modules=list(outcome.versions.items()))
+    text = text_of(report.render(result, context))
+    assert "Modules predict 1.5.0+ab12" in text
+    assert told in text
+    assert runs.to_json(outcome)["modules"] == {"predict": "1.5.0+ab12"}
