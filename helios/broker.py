@@ -20,9 +20,9 @@ from loguru import logger
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, RootModel, ValidationError
 from redis import ResponseError
 
-from helios.errors import error_text
+from helios.errors import UNREAD, error_text
 
-UNREAD: Final = (ArithmeticError, AttributeError, DatabaseError, LookupError, RecursionError, TypeError, ValueError)
+UNREADABLE: Final = (*UNREAD, DatabaseError)
 ANSWERED: Final = (
     *("active", "active_queues", "conf", "enable_events", "heartbeat", "ping", "query_task", "registered", "reserved"),
     *("revoked", "scheduled", "stats"),
@@ -100,7 +100,7 @@ class _Body(RootModel[tuple[list[Any], dict[str, Any], dict[str, Any]]]):
 
 
 def _check(raw: Any, tasks: Container[str]) -> None:
-    """Refuse a message that we would not send. Raises: one of `UNREAD`."""
+    """Refuse a message that we would not send. Raises: one of `UNREADABLE`."""
     try:
         message = _Message.model_validate(raw)
     except ValidationError as error:
@@ -131,7 +131,7 @@ class QoS(transport.QoS):
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
         try:
             super().restore_by_tag(tag, client, leftmost)
-        except UNREAD as error:
+        except UNREADABLE as error:
             self._remove_from_indices(tag).execute()  # type: ignore[attr-defined]  # as its stubs do not say
             _dropped(error)
 
@@ -158,7 +158,7 @@ class Channel(transport.Channel):
         _check(raw, self.tasks)
         try:
             heard(raw)
-        except UNREAD:  # it counts as taken by now, and would hold its place for good
+        except UNREADABLE:  # it counts as taken by now, and would hold its place for good
             self.basic_reject(raw["properties"]["delivery_tag"])
             raise
 
@@ -174,7 +174,7 @@ class Channel(transport.Channel):
         except ResponseError:
             self._drop_what_is_none()
             raise Empty from None
-        except UNREAD as error:
+        except UNREADABLE as error:
             raise _dropped(error) from error
 
     def _deliver_fanout_message(self, message: Any, exchange: str) -> Any:
@@ -182,7 +182,7 @@ class Channel(transport.Channel):
             if exchange == QUESTIONS:
                 _check_body(_Question, message["body"])
             return super()._deliver_fanout_message(message, exchange)  # type: ignore[misc]
-        except UNREAD as error:
+        except UNREADABLE as error:
             raise _dropped(error) from error
 
     def _drop_what_is_none(self) -> None:

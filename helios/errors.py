@@ -8,6 +8,8 @@ from itertools import islice
 from types import TracebackType
 from typing import Final, cast
 
+# What reading raises of what others wrote, in whatever shape.
+UNREAD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 LONGEST_TEXT: Final = 2_000  # letters of an error's text that a reason keeps
 MOST_CAUSES: Final = 20  # that a trace tells
 _redact: Callable[[str], str] = str

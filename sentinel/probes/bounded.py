@@ -14,14 +14,14 @@ from django.db import DatabaseError, connection, transaction
 from kombu.exceptions import KombuError
 from loguru import logger
 
-from helios.errors import HeliosError
+from helios.errors import UNREAD, HeliosError
 from helios.logs import redact
 from sentinel.audits.facts import Reading
 
 T = TypeVar("T")
 
 STATEMENT_TIMEOUT_MS: Final = 5_000
-FAILURES: Final = (DatabaseError, redis.RedisError, CeleryError, KombuError, HeliosError, OSError, ValueError)
+FAILURES: Final = (DatabaseError, redis.RedisError, CeleryError, KombuError, HeliosError, OSError, *UNREAD)
 
 
 @dataclass(slots=True)
@@ -44,7 +44,8 @@ class Runner:
             value, detail = probe()
         except FAILURES as failure:
             error = sentence(failure)
-            logger.bind(probe=name, error=error).warning("sentinel.probe_failed")
+            told = logger.opt(exception=failure if isinstance(failure, UNREAD) else None)
+            told.bind(probe=name, error=error).warning("sentinel.probe_failed")
         duration_ms = round((time.perf_counter() - start) * 1000, 2)
         self.readings[name] = Reading(detail=detail, error=error, duration_ms=duration_ms)
         return value

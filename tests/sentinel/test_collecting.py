@@ -10,6 +10,7 @@ import pytest
 from django.db import connection
 from django.db.models import F
 from django.utils import timezone
+from loguru import logger
 
 from sentinel import audits
 from sentinel.audits.facts import Mode, Snapshot
@@ -18,7 +19,8 @@ from sentinel.models import Heartbeat
 from sentinel.probes import books, platform
 from sentinel.probes.bounded import Runner, bounded, sentence
 from tests.sentinel.conftest import Desk
-from trading.models import Book, LedgerEntry, Position, StageRun
+from trading.books import ledger
+from trading.models import Book, BookedAction, LedgerEntry, Position, StageRun
 
 pytestmark = pytest.mark.django_db
 
@@ -144,6 +146,18 @@ def test_a_cost_and_a_profit_that_are_wrong_by_the_same_amount_are_found(desk: D
     assert finding.limit == "cost 48.5, realised profit 32.5, fees 0.283"
 
 
+@pytest.mark.parametrize("kind", ["dividend", "split"])
+def test_an_action_of_what_was_never_held_is_found_and_hides_no_other_position(desk: Desk, kind: str) -> None:
+    book = accounts(desk)
+    at = {"ex_ts": NOW, "bar_ts": NOW}
+    BookedAction.objects.create(
+        **at, book=book, symbol="ZZZ", kind=kind, value=1, per=1, quantity=0, remaining=1, price=1, cash=1
+    )
+    Position.objects.filter(book=book).update(quantity=7)
+    found = [one.subject for one in audits.audit(collect()).findings if one.code == "POSITION_MISMATCH"]
+    assert found == [f"{book.name}/BTC/USD", *([f"{book.name}/ZZZ"] if kind == "split" else [])]
+
+
 def test_fills_without_a_position_are_found(desk: Desk) -> None:
     book = accounts(desk)
     Position.objects.filter(book=book).delete()
@@ -180,6 +194,14 @@ def test_a_changed_entry_is_found(desk: Desk, sequence: int) -> None:
     desk.entries(book, 5)
     tamper(book, sequence, payload={"n": 99})
     assert collect().chains[0].broken_at == sequence
+
+
+def test_an_entry_that_cannot_be_hashed_is_found(desk: Desk) -> None:
+    book = desk.book()
+    desk.entries(book, 5)
+    tamper(book, 4, payload={"n": 10**30})
+    assert collect().chains[0].broken_at == 4
+    assert ledger.verify(book.pk).sequence == 4
 
 
 def test_an_entry_that_was_left_out_is_found(desk: Desk) -> None:
@@ -306,12 +328,18 @@ def test_a_statement_that_hangs_is_ended_and_becomes_an_error(monkeypatch: pytes
     assert Book.objects.count() == 0  # the connection still works
 
 
-def test_a_bug_in_a_probe_is_not_hidden() -> None:
+def test_what_a_probe_cannot_compute_is_its_error_and_no_bug_is_hidden() -> None:
+    traces = list[str]()
+
     def broken() -> tuple[None, str]:
         raise AttributeError("a bug")
 
-    with pytest.raises(AttributeError, match="a bug"):
-        Runner().ask("broken", broken, None)
+    runner = Runner()
+    sink = logger.add(traces.append, format="{exception}")
+    assert runner.ask("broken", broken, None) is None
+    logger.remove(sink)
+    assert runner.readings["broken"].error == "a bug"
+    assert 'raise AttributeError("a bug")' in traces[-1]
 
 
 def test_an_error_is_told_by_its_first_line_or_its_kind() -> None:

@@ -20,7 +20,7 @@ from loguru import logger
 
 from helios.breakers import breaker
 from helios.db import statements
-from helios.errors import error_text
+from helios.errors import UNREAD, error_text
 from helios.events.bus import Bus, Event
 from helios.redis_client import connect
 from tiers.live.alone import Alone
@@ -136,8 +136,8 @@ def _by_cycle(
         entry = of_cycle[row.cycle_id]
         try:
             told = event(_of(entry), row)
-        except (ValueError, TypeError) as error:  # workers write these rows, and one is no reason to tell nothing
-            logger.bind(row=str(row), error=error_text(error)).error("relay.unreadable")
+        except UNREAD as error:
+            _unreadable(row, error_text(error))
             continue
         found.setdefault(entry.pk, []).append(told)
     return found
@@ -176,18 +176,35 @@ def _orders(entries: list[LedgerEntry]) -> dict[int, list[Event]]:
 
 def _fills(entries: list[LedgerEntry]) -> dict[int, list[Event]]:
     """Fills are booked by the next cycle that ingests, which is a later one than that of their order."""
-    names = [fill[0] for entry in entries for fill in entry.payload.get("fills", ())]
+    told = [(entry, fill) for entry in entries for fill in _told_fills(entry)]
+    names = [name for _, (name, *_) in told]
     symbols = dict(Order.objects.filter(client_order_id__in=names).values_list("client_order_id", "symbol"))
     found: dict[int, list[Event]] = {}
-    for entry in entries:
-        for fill in entry.payload.get("fills", ()):
-            try:
-                name, side, *amounts = fill
-                quantity, price, fee = map(Decimal, amounts)
-                said = {"client_order_id": name, "symbol": symbols[name], "side": side}
-                told = TradeEvent(**_of(entry), kind="fill", quantity=quantity, price=price, fee=fee, **said)
-            except (ValueError, TypeError, KeyError, ArithmeticError) as error:
-                logger.bind(entry=str(entry), error=error_text(error)).error("relay.unreadable")
-                continue
-            found.setdefault(entry.pk, []).append(told)
+    for entry, (name, side, *amounts) in told:
+        try:
+            quantity, price, fee = map(Decimal, amounts)
+            said = {"client_order_id": name, "symbol": symbols[name], "side": side}
+            event = TradeEvent(**_of(entry), kind="fill", quantity=quantity, price=price, fee=fee, **said)
+        except UNREAD as error:
+            _unreadable(entry, error_text(error))
+            continue
+        found.setdefault(entry.pk, []).append(event)
     return found
+
+
+def _told_fills(entry: LedgerEntry) -> list[list[str]]:
+    """Name, side, quantity, price and fee of each; none where the entry is no list of them."""
+    fills = entry.payload.get("fills", []) if isinstance(entry.payload, dict) else None
+    if isinstance(fills, list) and all(_is_fill(one) for one in fills):
+        return fills
+    _unreadable(entry, "its fills must be lists of five texts")
+    return []
+
+
+def _is_fill(told: Any) -> bool:
+    return isinstance(told, list) and len(told) == 5 and all(isinstance(each, str) for each in told)
+
+
+def _unreadable(row: Any, why: str) -> None:
+    """Workers write these rows, and one is no reason to tell nothing."""
+    logger.bind(row=str(row), error=why).error("relay.unreadable")

@@ -20,7 +20,7 @@ import anthropic
 import httpx2
 
 from tiers.contracts import MarketContext, StrategicView
-from tiers.contracts.errors import HeliosError, Rejected, Transient
+from tiers.contracts.errors import UNREAD, HeliosError, Rejected, Transient
 from tiers.llm.reply import REPLY_SCHEMA, view_of
 
 PROVIDER = "anthropic"
@@ -28,7 +28,6 @@ MAX_TOKENS = 2_048  # a model that thinks first spends them before the reply
 MAX_BODY_BYTES = 1_000_000
 MOST_TOKENS = 1_000_000_000  # that a reply may say it took
 _RETRY_STATUS = frozenset({408, 409, 425, 429})  # and every 5xx, 529 (overloaded) among them
-_UNREAD = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _USAGE = ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
 
 SYSTEM = (
@@ -184,12 +183,12 @@ def _view(raw: bytes, context: MarketContext) -> StrategicView:
         used = {name: int(usage[name]) for name in _USAGE if usage.get(name) is not None}
         if not all(0 <= number <= MOST_TOKENS for number in used.values()):
             raise ValueError(used)
-    except _UNREAD as error:
+    except UNREAD as error:
         raise Rejected(f"the model's server must send a Messages reply, was {raw[:80]!r}") from error
     if stop_reason != "end_turn":
         raise Rejected(f"the model must finish its reply, but stopped with {str(stop_reason)[:80]!r}")
     try:
         reply = json.loads(text, parse_constant=_no_constant)
         return view_of(reply, bar_ts=context.bar_ts, provider=PROVIDER, usage=used)
-    except _UNREAD as error:
+    except UNREAD as error:
         raise Rejected(f"the model's reply must be JSON, was {text[:80]!r}") from error

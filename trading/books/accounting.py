@@ -204,7 +204,7 @@ class Account:
 
     def apply_action(self, booked: Booked) -> None:
         """Book what was booked elsewhere."""
-        self.holdings[booked.symbol] = self.holdings[booked.symbol].after_action(booked)
+        self.holdings[booked.symbol] = self.holdings.get(booked.symbol, Holding()).after_action(booked)
         self.cash += booked.cash
 
     def quantity(self, symbol: str) -> Decimal:

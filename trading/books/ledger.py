@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from helios.db.text import clean
+from helios.errors import UNREAD
 from trading.books.accounting import written
 from trading.models import LedgerEntry
 
@@ -62,6 +63,14 @@ def entry_hash(previous: str, sequence: int, kind: str, payload: dict[str, Any])
     return hashlib.sha256(body).hexdigest()
 
 
+def wanted_hash(previous: str, sequence: int, entry: LedgerEntry) -> str:
+    """The hash that an entry should have there; empty where its payload is none that `draft` writes."""
+    try:
+        return entry_hash(previous, sequence, entry.kind, entry.payload)
+    except UNREAD:
+        return ""
+
+
 def draft(
     book_id: int, cycle_id: int | None, kind: str, payload: dict[str, Any], *, head: Head | None = None
 ) -> LedgerEntry:
@@ -90,7 +99,7 @@ def verify(book_id: int) -> Break | None:
     previous, expected = GENESIS, 1
     entries = LedgerEntry.objects.filter(book_id=book_id).order_by("sequence")
     for entry in entries.iterator(chunk_size=50):
-        wanted = entry_hash(previous, expected, entry.kind, entry.payload)
+        wanted = wanted_hash(previous, expected, entry)
         if entry.sequence != expected or entry.previous_hash != previous or entry.hash != wanted:
             return Break(expected, wanted, entry.hash)
         previous, expected = entry.hash, expected + 1

@@ -27,7 +27,6 @@ MOST_NUMBER: Final = float(MOST)
 LONGEST: Final = 64  # letters of a figure that is kept to its last digit, and its places
 MOST_SHOWN: Final = 200
 NAN: Final = Decimal("NaN")
-UNREAD: Final = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _NONE: Final = Decimal(0)
 _NAME: Final = re.compile(r"[0-9A-Za-z.:_/+-]{1,64}")
 _TIME: Final = re.compile(r"(19[7-9]|2[01][0-9])[0-9]-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?Z")

@@ -147,6 +147,14 @@ def test_a_row_that_is_none_of_its_kind_keeps_no_other_from_being_told(cycles: l
     assert risks[0].max_weight == {"AAPL": 0.5, "IBM": None}
 
 
+@pytest.mark.parametrize("payload", [{"fills": [5]}, {"fills": 5}, {"fills": [["a", 1]]}, [1], {"fills": [[{}] * 5]}])
+def test_an_entry_that_is_none_of_ours_keeps_no_other_from_being_told(cycles: list[Any], payload: Any) -> None:
+    first, *_ = LedgerEntry.objects.filter(kind="ingest").order_by("pk")
+    LedgerEntry.objects.filter(pk=first.pk).update(payload=payload)
+    assert Relay(relay.bus()).step() == LedgerEntry.objects.count()
+    assert len(told("risk")) == len(cycles)
+
+
 def test_a_bus_and_shared_windows_that_are_away_are_left_alone_by_their_breaker(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -26,7 +26,7 @@ from loguru import logger
 
 from helios import events
 from helios.db.failures import UNAVAILABLE
-from helios.errors import HeliosError, Transient, error_text
+from helios.errors import UNREAD, HeliosError, Transient, error_text
 from helios.events.bus import Bus, Event
 from tiers.ingest.minutes import GRACE, MINUTE, SECOND, Closed, Minutes, Row, sane
 from tiers.live.feed import recorder, repair
@@ -40,7 +40,6 @@ from trading.market.instruments import ensure_instrument
 from trading.market.lots import USUAL_CALENDARS
 from trading.market.timestamps import microseconds, moment
 from trading.models import FeedCoverage
-from trading.venues.answers import UNREAD
 from trading.venues.base import MarketData, Pair
 from trading.venues.streaming import SILENT_S, Bucket, Depth, Message, Stream, Ticker
 

@@ -16,10 +16,10 @@ from typing import Any, Final
 import orjson
 from loguru import logger
 
-from helios.errors import Transient
+from helios.errors import UNREAD, Transient
 from trading.venues.alpaca.client import Key
 from trading.venues.alpaca.market import FIELDS, SIDES, quote, trade_id
-from trading.venues.answers import UNREAD, Answers, shown
+from trading.venues.answers import Answers, shown
 from trading.venues.streaming import (
     MINUTE_US,
     OPEN_S,

@@ -10,9 +10,9 @@ import orjson
 from requests import PreparedRequest, Response
 
 from helios.breakers import breaker
-from helios.errors import Rejected, Transient
+from helios.errors import UNREAD, Rejected, Transient
 from trading.venues import bounded, rest
-from trading.venues.answers import UNREAD, shown
+from trading.venues.answers import shown
 
 BREAKER: Final = "ccxt_api"
 

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import orjson
 
-from helios.errors import Transient
+from helios.errors import UNREAD, Transient
 from trading.market.timestamps import microseconds
-from trading.venues.answers import SIDES, UNREAD
+from trading.venues.answers import SIDES
 from trading.venues.streaming import MINUTE_US, Bucket, Message, Ticker, Trade, read_time
 from trading.venues.valr.market import bucket, number
 from trading.venues.valr.order_books import FIGURE, NAME, aggregated, changed

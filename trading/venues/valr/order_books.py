@@ -20,7 +20,7 @@ NAME: Final = re.compile(r"[0-9A-Za-z.-]{1,64}")
 
 
 def changed(code: str, data: dict[str, Any], *, whole: bool = False) -> Depth:
-    """What became of single orders, or, of a `whole` book, all of them. Raises: one of `answers.UNREAD`."""
+    """What became of single orders, or, of a `whole` book, all of them. Raises: one of `helios.errors.UNREAD`."""
     _bound(
         (level["Orders"] for side in ("Bids", "Asks") for level in data[side]), MOST_OF_BOTH if whole else MOST_CHANGES
     )
@@ -33,7 +33,7 @@ def changed(code: str, data: dict[str, Any], *, whole: bool = False) -> Depth:
 
 
 def aggregated(code: str, data: dict[str, Any]) -> Depth:
-    """The best 40 levels of a side, all of them each time. Raises: one of `answers.UNREAD`."""
+    """The best 40 levels of a side, all of them each time. Raises: one of `helios.errors.UNREAD`."""
     _bound((data["Bids"], data["Asks"]), MOST_CHANGES)
     for row in (*data["Bids"], *data["Asks"]):
         if row["currencyPair"] != code:
