@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import getpass
+import json
 from argparse import ArgumentTypeError
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser, SystemCheckError
 
 from helios import entries
-from helios.errors import HeliosError
+from helios.errors import UNREAD, DataError, HeliosError
 from helios.terminal import shown
 
 
@@ -32,6 +33,17 @@ def actor() -> str:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError):
         return "cli"
+
+
+def json_object(option: str, text: str) -> dict[str, Any]:
+    """What an option tells as a JSON object. Raises: DataError."""
+    try:
+        given = json.loads(text)
+    except UNREAD:
+        given = None
+    if not isinstance(given, dict):
+        raise DataError(f'{option} must be a JSON object such as {{"name": 10}}, was {text!r}')
+    return given
 
 
 def add_reason(parser: CommandParser) -> None:

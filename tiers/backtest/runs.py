@@ -59,6 +59,7 @@ class Request:
     fast: int = 20  # windows of sma_cross, in bars
     slow: int = 50
     export: Path | None = None
+    params: Mapping[str, Any] = field(default_factory=dict)  # of the tiers, over the usual ones
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +152,8 @@ def check(request: Request) -> None:
     if request.strategy not in STRATEGIES:
         raise DataError(f"strategy must be one of {', '.join(STRATEGIES)}, was {request.strategy!r}")
     seconds(request.timeframe)
+    if request.params and request.strategy != strategies.TIERS:
+        raise DataError(f"--params are those of {strategies.TIERS}, were given to {request.strategy}")
     if not request.symbols:
         raise DataError("a backtest needs at least one symbol, there was none")
     instruments.currency(request.symbols, instruments.named(request.symbols))
@@ -262,6 +265,7 @@ def _params(request: Request, symbols: tuple[str, ...]) -> PipelineParams:
         closes=instruments.market_closes(symbols, named),
         around_the_clock=instruments.around_the_clock(symbols, named),
         cost_bps=float(request.costs.fee_bps + request.costs.slippage_bps),
+        own=request.params,
     )
 
 

@@ -205,9 +205,11 @@ def _made(part: BarTable, name: str, hours: Calendar, until: datetime, prepared:
         return made
     after, last = map(stamp, prepared.traded)
     closes = made.table.ts
-    bad = [stamp(each.bar_ts) for each in prepared.problems if each.rejects and each.bar_ts is not None]
+    at = [stamp(each.bar_ts) for each in prepared.problems if each.rejects and each.bar_ts is not None]
+    minutes = bucket_close(np.array(at, "datetime64[us]"), part.timeframe)
+    bad = minutes[hours.has_close(part.timeframe, minutes)]  # what lies outside of sessions is no part of a bar
     whole = (closes - np.timedelta64(timeframes.seconds(name), "s") >= after) & (closes <= last)
-    whole &= ~np.isin(closes, bucket_close(np.array(bad, "datetime64[us]"), name))
+    whole &= ~np.isin(closes, bucket_close(bad, name))
     return replace(made, due=np.where(whole, made.seen, made.due))
 
 

@@ -71,6 +71,12 @@ class Calendar:
         """Whether a bar of a complete series closes at each time; never at NaT."""
         return np.asarray(self.close_of(timeframe, self.index(timeframe, ts)) == ts)
 
+    def opens_at(self, ts: TimeArray) -> BoolArray:
+        """Whether a session begins at each time; always open, none does."""
+        if not self.closes:
+            return np.zeros(ts.shape, bool)
+        return np.isin(ts.astype("datetime64[us]").astype(np.int64), _us_sessions().opened)
+
     def grid(self, timeframe: str, after: np.datetime64, last: np.datetime64) -> TimeArray:
         """The closes that a complete series has in (after, last], datetime64[us] UTC."""
         begin, end = self.index(timeframe, np.array([after, last])) + 1

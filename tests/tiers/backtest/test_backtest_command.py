@@ -123,9 +123,10 @@ def test_the_year_has_the_hours_of_the_markets(monkeypatch: Any, calendar: str, 
 
 @pytest.mark.usefixtures("model")
 def test_the_optimiser_believes_the_costs_that_the_venue_charges() -> None:
-    asked = options(timerange=DECIDED, fee_bps="3.5", slippage_bps="1")
-    believed = runs.run(backtest.request_of(asked)).result.params["portfolio"]
-    assert (believed["cost_bps"], believed["holding_bars"]) == (4.5, LinearModel.horizon_bars)
+    own = '{"execute": {"max_notional": "77000"}}'
+    used = runs.run(backtest.request_of(options(timerange=DECIDED, fee_bps="3.5", slippage_bps="1", params=own))).result
+    believed, limit = used.params["portfolio"], used.params["execute"]["max_notional"]
+    assert (believed["cost_bps"], believed["holding_bars"], limit) == (4.5, LinearModel.horizon_bars, "77000")
 
 
 @pytest.mark.usefixtures("model")

@@ -197,6 +197,36 @@ def test_minutes_of_a_session_show_whether_they_begin_or_end_their_bars(source, 
     assert names(got).startswith(what)
 
 
+@pytest.mark.parametrize(
+    ("written", "options"),
+    [
+        ("%Y-%m-%dT%H:%M:%S%z", {}),
+        ("%Y-%m-%dT%H:%M:%S%z", {"times": "open"}),
+        ("%s", {}),
+        ("%Y-%m-%d %H:%M", {"zone": "America/New_York"}),
+    ],
+)
+def test_hours_that_begin_with_the_session_and_then_with_each_hour_are_read(source, written: str, options):
+    """As brokers name them: 9:30, 10:00, 11:00; the first of a session is half a bar, half days have fewer."""
+    hours = calendar("XNYS")
+    right = hours.grid("1h", np.datetime64("2023-11-01", "us"), np.datetime64("2023-12-15", "us"))
+    begins = [
+        local.replace(minute=30) if (local.hour, local.minute) == (9, 0) else local
+        for ts in right.tolist()
+        for local in [(ts.replace(tzinfo=UTC) - timedelta(hours=1)).astimezone(NEW_YORK)]
+    ]
+    text = [str(int(each.timestamp())) if written == "%s" else each.strftime(written) for each in begins]
+    got = source("1h", "date", *text, calendar="XNYS", **options)
+    assert closes(got) == [str(ts)[:19] for ts in right]
+    assert names(got).startswith("opens")
+
+
+def test_whole_hours_from_the_beginning_of_a_session_are_known_when_they_end(source):
+    begins = [datetime(2023, 11, day, 9 + hour, 30, tzinfo=NEW_YORK) for day in (6, 7, 8) for hour in range(7)]
+    got = source("1h", "date", *(each.isoformat() for each in begins), calendar="XNYS", times="open")
+    assert closes(got)[:2] == ["2023-11-06T15:30:00", "2023-11-06T16:30:00"]  # and no bars of ours: 10:00, 11:00
+
+
 @pytest.mark.parametrize(("first", "what"), [("09:00", "opens"), ("09:01", "closes")])
 def test_minutes_before_and_after_a_session_show_it_too(source, first: str, what: str):
     start = datetime.fromisoformat(f"2024-01-10 {first}")

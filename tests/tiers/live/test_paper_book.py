@@ -11,6 +11,7 @@ from django.core.management import CommandError
 from tests.support import networks
 from tests.support.commands import answered, printed
 from tests.support.live_market import make_bars, stored
+from tiers.live import book_params
 from trading.models import Book
 from trading.registry import artefacts
 
@@ -48,3 +49,22 @@ def test_without_a_model_it_would_buy_nothing_and_is_refused() -> None:
     with pytest.raises(CommandError, match="no trained model"):
         run("--strategy", "buy_and_hold")
     assert not Book.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("params", "told"),
+    [
+        ("[1]", r"--params must be a JSON object such as \{\"name\": 10\}, was '\[1\]'"),
+        ('{"execute": {"most": 1}}', "execute|most"),
+        ('{"fast": 1}', "fast"),
+    ],
+)
+def test_parameters_of_the_tiers_are_the_books_own_and_others_are_refused(
+    tmp_path: Path, params: str, told: str
+) -> None:
+    networks.serve(tmp_path, "AAPL", "IBM", name="both")
+    with pytest.raises(CommandError, match=told):
+        run("--params", params)
+    assert not Book.objects.exists()
+    run("--params", '{"execute": {"max_notional": "5000000"}}')
+    assert book_params.params_of(Book.objects.get()).execute.max_notional == 5_000_000

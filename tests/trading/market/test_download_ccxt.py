@@ -74,6 +74,16 @@ def test_no_day_lacks_where_one_request_ends_and_the_next_begins(run: Any, monke
     assert got["BINANCE:XRP/ETH 1d"]["inserted"] == 2_299
 
 
+def test_an_hour_that_has_just_ended_with_a_quiet_minute_is_made(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = datetime(2022, 10, 16, 6, tzinfo=UTC)
+    rows = [(full - k * MINUTE, 1.5, 2.0, 0.5, 1.5, 9.0) for k in range(-40, 2_000) if k != 1]  # none ends at 6:00
+    monkeypatch.setattr("django.utils.timezone.now", lambda: full + 9 * MINUTE)
+    with StandIn({("XRP", "ETH", "1m"): rows}) as venue:
+        run(venue, "--pairs", "XRP-ETH", "--days", "1")
+    hours = stored.bar_range(["BINANCE:XRP/ETH"], "1h").ts.tolist()
+    assert (len(hours), f"{hours[-1]:%d %H}") == (24, "16 06")
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

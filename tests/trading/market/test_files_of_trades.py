@@ -86,6 +86,16 @@ def test_rows_that_break_a_rule_are_left_out_with_a_word(write):
     ]
 
 
+def test_trades_before_a_session_cost_no_bar_of_it(write):
+    """The first hour of a session shares its hour of the clock with minutes before it."""
+    opens = 1_704_205_800  # 2024-01-02 09:30 in New York
+    seconds = [*range(-5_400, 0, 300), *range(0, 7_200, 90)]  # of the session's minutes every third has no trade
+    rows = [f"{opens + s}000,{k},{10 + k % 3},1" for k, s in enumerate(seconds)]
+    got = run(write(*rows), "--asset-class", "equity", "--drop-invalid", symbol="SHS")
+    assert {row["timeframe"]: row["inserted"] for row in got["series"]}["1h"] == 2
+    assert [f"{ts:%H:%M}" for ts in market.bar_range(["SHS"], "1h").ts.tolist()] == ["15:00", "16:00"]
+
+
 def test_a_real_file_gives_its_files_of_minutes_and_of_five_minutes():
     run(needs("crypto", "freqtrade", "XRP_ETH-trades.feather"), symbol="XRP/ETH")
     assert_stored("XRP/ETH")

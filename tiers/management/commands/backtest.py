@@ -13,7 +13,7 @@ from rich.table import Table
 
 from helios.console import Console
 from helios.env import get_env
-from helios.plain_command import PlainCommand
+from helios.plain_command import PlainCommand, json_object
 from helios.progress import progress_of
 from helios.system_checks import OF_SETTINGS
 from tiers.backtest import presentation, runs
@@ -41,6 +41,9 @@ class Command(PlainCommand):
         parser.add_argument("--seed", default="0", help="names the run; the same seed gives the same result")
         parser.add_argument("--fast", default="20", help="fast window of sma_cross, in bars")
         parser.add_argument("--slow", default="50", help="slow window of sma_cross, in bars")
+        parser.add_argument(
+            "--params", default="{}", help='of the tiers, as JSON: {"execute": {"max_notional": "5000000"}}'
+        )
         parser.add_argument("--export", type=Path, metavar="FILE", help="write the HTML report there")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -78,6 +81,7 @@ def request_of(options: dict[str, Any]) -> runs.Request:
         fast=_integer("fast", options["fast"]),
         slow=_integer("slow", options["slow"]),
         export=options["export"],
+        params=json_object("--params", options["params"]),
     )
 
 

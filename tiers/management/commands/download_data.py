@@ -39,6 +39,7 @@ MINUTE = timedelta(minutes=1)
 # Of a symbol, in one transaction: an interrupted download goes on there.
 AT_ONCE = {Timeframe.M1: timedelta(days=1), Timeframe.D1: timedelta(days=1_000)}
 STORED = ("inserted", "corrected", "unchanged")
+UNSETTLED = timedelta(hours=1)
 AHEAD_S = 1.0  # a clock that differs less is right
 
 
@@ -98,7 +99,11 @@ class Command(PlainCommand):
         self, venue: MarketData, options: dict[str, Any], pairs: list[Pair], now: datetime
     ) -> list[dict[str, Any]]:
         asked = sorted({Timeframe.D1 if name == Timeframe.D1 else Timeframe.M1 for name in options["timeframes"]})
-        spans = [(pair, name, *_span(_newest(pair, name), options["time"], now)) for pair in pairs for name in asked]
+        spans = [
+            (pair, name, *_span(_newest(pair, name, venue.settled_s), options["time"], now))
+            for pair in pairs
+            for name in asked
+        ]
         found: dict[tuple[str, str], _Row] = {}
         with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
             tell = telling(bar, quiet=options["json"])
@@ -175,10 +180,14 @@ def _spans(silent: list[list[str]]) -> str:
     return f"of {after} to {until} UTC{more}, which is noted as a gap"
 
 
-def _newest(pair: Pair, timeframe: Timeframe) -> datetime | None:
+def _newest(pair: Pair, timeframe: Timeframe, settled_s: float) -> datetime | None:
+    """The last stored close; before it, where a minute without a trade may not have been known to have none then.
+
+    And before the last day, which venues correct for a while.
+    """
     newest = last_close(pair.symbol, timeframe)
-    # venues correct the last day for a while
-    return newest - timedelta(hours=1) if newest and timeframe == Timeframe.D1 else newest
+    back_s = max(settled_s, 3_600.0 if timeframe == Timeframe.D1 else 0.0)
+    return newest and newest - timedelta(seconds=back_s)
 
 
 def _span(newest: datetime | None, asked: Range, now: datetime) -> Span:
@@ -197,6 +206,8 @@ def _parts(bar: Progress, what: str, span: Span, step: timedelta) -> Iterator[Sp
     task = bar.add_task(what, total=(until - after) / MINUTE)
     while after < until:
         end = min(after + step, until)
+        if until - end < UNSETTLED:  # else a minute before the seam may be known behind it only, and no hour hold it
+            end = until
         yield after, end
         bar.advance(task, (end - after) / MINUTE)
         after = end

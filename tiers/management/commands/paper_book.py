@@ -11,10 +11,10 @@ from django.db import transaction
 
 from helios.env import get_env
 from helios.errors import DataError
-from helios.plain_command import PlainCommand, actor
+from helios.plain_command import PlainCommand, actor, json_object
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
-from tiers.live import inference
+from tiers.live import book_params, inference
 from trading.books import write as books
 from trading.market import instruments
 from trading.market.timeframes import TIMEFRAMES
@@ -41,7 +41,11 @@ class Command(PlainCommand):
             choices=[registry.TIERS, *registry.STRATEGIES],
             help="default: helios; another wants weights in the place of tier 6, inside the limits of the other tiers",
         )
-        parser.add_argument("--params", default="{}", help='of the strategy, as JSON: {"fast": 10, "slow": 30}')
+        parser.add_argument(
+            "--params",
+            default="{}",
+            help='as JSON; of a strategy {"fast": 10, "slow": 30}, of helios {"execute": {"max_notional": "5000000"}}',
+        )
         parser.add_argument("--cash", help="money at the start, in the currency of the symbols")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -53,7 +57,7 @@ class Command(PlainCommand):
         self.stdout.write(json.dumps(found) if options["json"] else printable(said))
 
     def _made(self, options: dict[str, Any]) -> Book:
-        env, strategy = get_env(), _strategy(options["strategy"], options["params"])
+        env, kept = get_env(), _kept(options["strategy"], json_object("--params", options["params"]))
         drafted = books.draft_book(
             options["name"],
             mode=Book.Mode.PAPER,
@@ -62,8 +66,9 @@ class Command(PlainCommand):
             initial_cash=env.initial_cash if options["cash"] is None else _money(options["cash"]),
             fee_bps=Decimal(str(env.fee_bps)),
             slippage_bps=Decimal(str(env.slippage_bps)),
-            strategy=strategy,
+            **kept,
         )
+        book_params.params_of(drafted)
         # A strategy, too, buys nothing that no model speaks of: tier 4 allows none of it.
         inference.model_for(drafted, inference.features_in_use(drafted.timeframe))
         with transaction.atomic():
@@ -72,20 +77,12 @@ class Command(PlainCommand):
         return book
 
 
-def _strategy(name: str, params: str) -> dict[str, Any]:
-    """As a book keeps it: empty where the tiers decide."""
-    try:
-        given = json.loads(params)
-    except json.JSONDecodeError:
-        given = None
-    if not isinstance(given, dict):
-        raise DataError(f'--params must be a JSON object such as {{"fast": 10, "slow": 30}}, was {params!r}')
+def _kept(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """A strategy and its parameters as a book keeps them, or those of the tiers, which decide without a strategy."""
     if name == registry.TIERS:
-        if given:
-            raise DataError(f"{name} takes no --params, was given {', '.join(given)}")
-        return {}
+        return {"params": given}
     registry.make(name, given)
-    return {"name": name, "params": given}
+    return {"strategy": {"name": name, "params": given}}
 
 
 def _money(text: str) -> Decimal:

@@ -66,9 +66,8 @@ def named_closes(
     if says != "open" and _mostly(_ends(ts)):
         full = np.where(_ends(ts), ts.astype("datetime64[m]") + MINUTE, ts)
         return full.astype("datetime64[us]"), Names("close", because or "they end just before a full minute")
-    length = np.timedelta64(timeframes.seconds(timeframe), "s")
     if says:
-        return ts + length if says == "open" else ts, Names(says, because)
+        return _next_closes(ts, timeframe, hours) if says == "open" else ts, Names(says, because)
     return _as_they_show(ts, wall, timeframe, hours)
 
 
@@ -78,13 +77,25 @@ def _as_they_show(ts: TimeArray, wall: TimeArray, timeframe: str, hours: Calenda
     if timeframe == "1d" and not hours.closes and _mostly(ts.astype("datetime64[D]") == ts):
         return ts + DAY, Names("day", "midnights name them: each is known at the next one; --times close changes that")
     if hours.closes:
-        return _by_hours(ts, ts + length, hours, timeframe)
+        return _by_hours(ts, _next_closes(ts, timeframe, hours), hours, timeframe)
     if _are_midnights(wall.min(), wall.max() + length):
         return ts + length, Names(
             "open", "the first begins a day and the last is a bar before one; --times close changes that"
         )
     why = "the last ends a day" if _are_midnights(wall.min() - length, wall.max()) else NO_EVIDENCE
     return ts, Names("close", f"{why}; --times open changes that")
+
+
+def _next_closes(ts: TimeArray, timeframe: str, hours: Calendar) -> TimeArray:
+    """The closes of bars that begin at these times. Where all others begin on multiples of their length, the bar that
+    a session begins with, such as the half hour from 9:30 in New York, ends at the next of these.
+    """
+    length = np.timedelta64(timeframes.seconds(timeframe), "s")
+    within = (ts - np.datetime64(0, "s")) % length
+    short = within > np.timedelta64(0)
+    if short.any() and hours.opens_at(ts[short]).all():
+        return np.asarray(ts - within + length)
+    return ts + length
 
 
 def _by_hours(ts: TimeArray, later: TimeArray, hours: Calendar, timeframe: str) -> tuple[TimeArray, Names]:
