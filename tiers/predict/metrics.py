@@ -17,6 +17,7 @@ LABELS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "hit_rate": "BUY and SELL calls that were right",
+    "always_up": "of these, moves that were up",
     "n_calls": "BUY and SELL calls",
     "ic": "rank correlation with the move",
     "n_samples": "forecasts judged",
@@ -30,7 +31,8 @@ def forecast_metrics(probability: FloatArray, outcome: OutcomeArray, forward: Fl
     """How good (n, 3) probabilities were for (n,) outcomes and (n,) forward moves in volatilities.
 
     log_loss (nats), brier (0 to 2), accuracy, balanced_accuracy (mean recall of the classes that occurred),
-    hit_rate (share of BUY and SELL calls whose move had the called sign) with n_calls, ic (rank correlation of
+    hit_rate (share of BUY and SELL calls whose move had the called sign) with n_calls and always_up (the share of them
+    whose move was up), ic (rank correlation of
     p(buy) - p(sell) with the move), calibration_error (of the likeliest class, ten bins; Guo et al. 2017).
     None where a figure is not defined.
     """
@@ -49,7 +51,7 @@ def forecast_metrics(probability: FloatArray, outcome: OutcomeArray, forward: Fl
 def call_metrics(call: npt.NDArray[np.int64], outcome: OutcomeArray, forward: FloatArray) -> dict[str, float]:
     """The figures that need only the called class, (n,) each."""
     if not len(outcome):
-        names = ("accuracy", "balanced_accuracy", "hit_rate", "n_calls")
+        names = ("accuracy", "balanced_accuracy", "hit_rate", "always_up", "n_calls")
         return dict.fromkeys(names, float("nan"))
     recalls = [float((call[outcome == kind] == kind).mean()) for kind in range(3) if (outcome == kind).any()]
     made = call != HOLD
@@ -58,6 +60,7 @@ def call_metrics(call: npt.NDArray[np.int64], outcome: OutcomeArray, forward: Fl
         "accuracy": float((call == outcome).mean()),
         "balanced_accuracy": float(np.mean(recalls)),
         "hit_rate": float(right.mean()) if made.any() else float("nan"),
+        "always_up": float((forward[made] > 0).mean()) if made.any() else float("nan"),
         "n_calls": float(made.sum()),
     }
 

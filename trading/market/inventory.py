@@ -38,12 +38,12 @@ def inventory() -> tuple[Stored, ...]:
         FROM (
             SELECT symbol, timeframe, source, count(*) AS n, min(bar_ts) AS first, max(bar_ts) AS last,
                    count(*) FILTER (WHERE revision > 0) AS corrected
-            FROM market_ohlc GROUP BY symbol, timeframe, source
+            FROM market_ohlc WHERE timeframe = ANY(%s) GROUP BY symbol, timeframe, source
         ) AS by_source GROUP BY symbol, timeframe
     """
     names = ("symbol", "timeframe", "rows", "first", "last", "sources", "corrected", "actions", "gaps")
     with connection.cursor() as cursor:
-        cursor.execute(statement)
+        cursor.execute(statement, [[*timeframes.TIMEFRAMES]])
         rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     stored = [Stored(**{**row, "sources": tuple(row["sources"])}) for row in rows]
     return tuple(sorted(stored, key=lambda one: (one.symbol, timeframes.seconds(one.timeframe))))

@@ -56,7 +56,8 @@ WITH written AS (
     SELECT {_COLUMNS} FROM market_ohlc_incoming ORDER BY symbol, timeframe, bar_ts
     ON CONFLICT (symbol, timeframe, bar_ts) DO UPDATE SET
         open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
-        volume = excluded.volume, source = excluded.source, revision = kept.revision + 1, ingested_at = now()
+        volume = excluded.volume, source = excluded.source, ingested_at = now(),
+        revision = least(kept.revision, 2147483646) + 1
     WHERE (kept.open, kept.high, kept.low, kept.close)
         IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close)
         OR kept.volume IS DISTINCT FROM excluded.volume

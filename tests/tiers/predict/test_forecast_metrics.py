@@ -25,7 +25,7 @@ def test_figures_by_hand():
     assert found["accuracy"] == 0.75
     assert found["balanced_accuracy"] == pytest.approx((0.5 + 1 + 1) / 3)
     assert found["hit_rate"] == pytest.approx(2 / 3)
-    assert found["n_calls"] == 3
+    assert (found["n_calls"], found["always_up"]) == (3, pytest.approx(1 / 3))
     # confidences 0.6 right, 0.5 right, 0.8 right, 0.7 wrong, each in a bin of its own
     assert found["calibration_error"] == pytest.approx((0.4 + 0.5 + 0.2 + 0.7) / 4)
     assert found["ic"] == pytest.approx(1 - 6 * 12 / 60)  # ranks 3 1 2 4 against 4 2 3 1

@@ -7,7 +7,7 @@ from django.db.utils import Error
 from tests.support.commands import printed
 from tests.support.market_bars import at, changed, make_bars
 from trading.market.write import UpsertResult, upsert_bars
-from trading.models import BarCorrection
+from trading.models import BarCorrection, MarketOHLC
 
 pytestmark = pytest.mark.django_db
 
@@ -32,6 +32,13 @@ def test_a_bar_that_is_corrected_twice_in_one_call_leaves_both():
     upsert_bars([bars, changed(bars, 2, volume=1.0), changed(bars, 2, volume=2.0)], "x")
     kept = BarCorrection.objects.order_by("revision").values_list("volume", flat=True)
     assert list(kept) == [bars.volume[2, 0], 1.0]
+
+
+def test_a_bar_of_the_highest_revision_is_corrected_all_the_same():
+    bars = make_bars(5, "A")
+    upsert_bars(bars, "x")
+    MarketOHLC.objects.update(revision=2**31 - 1)  # any worker may
+    assert upsert_bars(changed(bars, 2, volume=1.0), "y").corrected == 1
 
 
 def test_equal_and_new_bars_leave_nothing():

@@ -16,6 +16,7 @@ from trading.market import inventory as stored_series
 from trading.market import write as market
 from trading.market.order_book_write import store_books
 from trading.market.trade_write import store_trades
+from trading.models import MarketOHLC
 
 pytestmark = pytest.mark.django_db
 T = 1_709_251_260_000_000  # 2024-03-01 00:01 UTC, in microseconds
@@ -72,3 +73,9 @@ def test_trades_and_order_books_are_counted_by_symbol(option: str, name: str):
     words = name.replace("_", " ")
     assert run("list_data", option, "-p", "A") == f"A: 3 {words}, {first} .. {last}\n"
     assert run("list_data", option, "-p", "B") == f"No such {words} are stored.\n"
+
+
+def test_bars_of_no_timeframe_keep_no_other_from_the_list():
+    market.upsert_bars(make_bars(3, "A"), "x")
+    MarketOHLC.objects.filter(bar_ts__minute=2).update(timeframe="")
+    assert run("list_data").startswith("A 1m: 2 bars")

@@ -66,7 +66,8 @@ class Command(PlainCommand):
         for row in rows:
             self.stdout.write(printable(_line(row)))
         if not rows:
-            self.stdout.write(f"No bars of {options['exchange']} are stored; download_data fetches them.")
+            lengths = " and ".join(options["timeframes"])
+            self.stdout.write(f"No bars of {lengths} of {options['exchange']} are stored; download_data fetches them.")
 
     def _repair(self, venue: MarketData, options: dict[str, Any]) -> list[dict[str, Any]]:
         stored = {(one.symbol, one.timeframe): one for one in inventory()}
