@@ -202,6 +202,8 @@ def test_an_audit_is_told_whose_tokens_end_and_no_stranger_is(database: str) -> 
         "DELETE FROM positions",
         "DELETE FROM market_ohlc",
         "UPDATE circuit_breakers SET failure_threshold = 1000",
+        "UPDATE circuit_breakers SET last_state = 'FORCED_OPEN'",
+        "UPDATE circuit_breakers SET last_state = 'OPEN', last_state_at = now() + interval '1 day'",
         "UPDATE django_celery_beat_periodictask SET enabled = false",
         "DELETE FROM sentinel_findings",
         "UPDATE ml_models SET role = 'champion'",
