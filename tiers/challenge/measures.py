@@ -36,23 +36,20 @@ SELECT d.arm, c.book_id, d.cycle_id, d.symbol, c.timeframe, d.bar_ts, d.shadow, 
        d.value, own.close,
        worth_of_share(d.symbol, d.bar_ts, later.bar_ts, later.close) AS following,
        (b.fee_bps + b.slippage_bps)::float8 AS cost_bps,
-       coalesce(o.n, 0) AS n_orders, coalesce(o.rejected, 0) AS n_rejected, i.calendar, markets.both,
-       own.close IS NOT NULL OR EXISTS (SELECT FROM market_ohlc e
-           WHERE e.symbol = d.symbol AND e.timeframe = c.timeframe AND e.bar_ts < d.bar_ts
-           AND e.bar_ts >= d.bar_ts - interval '7 days') AS listed
+       coalesce(o.n, 0) AS n_orders, coalesce(o.rejected, 0) AS n_rejected, i.calendar, names.listed,
+       bool_or(names.listed AND coalesce(i.calendar, '') = '24/7') OVER cycle
+           AND bool_or(names.listed AND coalesce(i.calendar, '') <> '24/7') OVER cycle AS both
 FROM rollout_decisions d
 JOIN pipeline_cycles c ON c.id = d.cycle_id
 JOIN portfolio_state b ON b.id = c.book_id
-JOIN (
-    SELECT held.id, count(DISTINCT coalesce(known.calendar, '') = '24/7') = 2 AS both
-    FROM portfolio_state held CROSS JOIN unnest(held.symbols) AS of(symbol)
-    LEFT JOIN instruments known ON known.symbol = of.symbol
-    WHERE EXISTS (SELECT FROM market_ohlc m WHERE m.symbol = of.symbol AND m.timeframe = held.timeframe
-        AND m.bar_ts >= (SELECT min(p.bar_ts) FROM pipeline_cycles p WHERE p.book_id = held.id) - interval '7 days')
-    GROUP BY held.id
-) markets ON markets.id = c.book_id
 LEFT JOIN instruments i ON i.symbol = d.symbol
 LEFT JOIN market_ohlc own ON own.symbol = d.symbol AND own.timeframe = c.timeframe AND own.bar_ts = d.bar_ts
+CROSS JOIN LATERAL (
+    SELECT own.close IS NOT NULL OR EXISTS (
+        SELECT FROM market_ohlc e WHERE e.symbol = d.symbol AND e.timeframe = c.timeframe AND e.bar_ts < d.bar_ts
+        AND e.bar_ts >= d.bar_ts - interval '7 days'
+    ) AS listed
+) names
 LEFT JOIN LATERAL (
     SELECT m.bar_ts, m.close FROM market_ohlc m
     WHERE m.symbol = d.symbol AND m.timeframe = c.timeframe AND m.bar_ts > d.bar_ts
@@ -64,6 +61,7 @@ LEFT JOIN LATERAL (
     FROM orders x WHERE x.cycle_id = d.cycle_id AND x.symbol = d.symbol AND x.sending_at IS NOT NULL
 ) o ON NOT d.shadow
 WHERE d.rollout_id = %s AND d.step = %s AND d.recorded_at >= %s AND (d.cycle_id > %s OR d.cycle_id = ANY(%s))
+WINDOW cycle AS (PARTITION BY d.cycle_id)
 ORDER BY d.bar_ts, d.cycle_id, d.symbol
 """
 _RUNNING = "SELECT id FROM pipeline_cycles WHERE status = 'RUNNING'"
@@ -103,7 +101,7 @@ class Decision:
     n_orders: int
     n_rejected: int
     calendar: str | None  # None: nobody described the instrument
-    both: bool  # coins and stocks are in the book
+    both: bool  # coins and stocks of the book have had one
     listed: bool  # it has had a bar within a week
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -25,7 +26,7 @@ from trading.books import write as books
 from trading.market import instruments
 from trading.market import write as market
 from trading.market.timestamps import utc
-from trading.models import Book, MLModel
+from trading.models import Book, MarketOHLC, MLModel
 
 pytestmark = pytest.mark.django_db
 
@@ -200,6 +201,11 @@ def test_a_bar_of_a_replay_is_the_part_of_a_day_that_it_is_in_a_live_step(
     RolloutDecision.objects.update(shadow=False)
     live = measures.measure(row.pk, row.step, row.measured_since)
     assert {arm.rows_a_day for arm in live.values()} == {a_day}
+    if symbols == BOTH:  # as if the stock had ended since the book was made, and before the step
+        ended = utc(session[-30]) - timedelta(days=8)
+        MarketOHLC.objects.filter(symbol="AAPL", bar_ts__gt=ended).delete()
+        live = measures.measure(row.pk, row.step, row.measured_since)
+        assert {arm.rows_a_day for arm in live.values()} == {24 if timeframe == "1h" else 1}
 
 
 def test_what_cannot_be_replayed_says_why(book, challenger):
