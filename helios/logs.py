@@ -39,6 +39,7 @@ LONGEST_LINE = 10_000  # letters that wait for the end of a printed line
 ALWAYS_SHOWN = frozenset({"cycle.ended"})  # on consoles that are otherwise left to warnings
 _RECONNECTS = ("celery.bootsteps", "celery.worker", "celery.beat", "kombu")  # loggers about connections, not tasks
 _REFUSED = "django.security."  # loggers about requests that are refused for what they hold
+_OF_REFUSED = 200  # letters of a line about one: no rate counts them
 _SHORTEST_SECRET = 6  # shorter values would blank ordinary words
 
 _SECRET_NAME = re.compile(r"(SECRET|PASSWORD|TOKEN|API_KEY|PRIVATE_KEY)")
@@ -87,7 +88,8 @@ class RotatingFile:
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         first = self._is_current()  # otherwise another process was faster
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        old = self._path.with_suffix(f".{stamp}.log")
+        stem, suffix = self._path.stem, self._path.suffix
+        old = self._path.with_suffix(f".{stamp}{suffix}")
         if first:
             self._path.rename(old)
         fcntl.flock(self._descriptor, fcntl.LOCK_UN)
@@ -100,7 +102,7 @@ class RotatingFile:
             ):
                 shutil.copyfileobj(source, target)
             old.unlink()
-            for outdated in sorted(self._path.parent.glob(f"{self._path.stem}.*.log*"))[: -self._keep]:
+            for outdated in sorted(self._path.parent.glob(f"{stem}.*{suffix}*"))[: -self._keep]:
                 outdated.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -167,8 +169,9 @@ class InterceptHandler(logging.Handler):
             if record.levelno < logging.CRITICAL:
                 return
             raised = None  # a process that ends over it says so, in a line
+        message = _message(record).rstrip()
         if record.name.startswith(_REFUSED):  # strangers write no traceback, and nothing that is an error of ours
-            raised, record.levelname = None, "WARNING"
+            raised, record.levelname, message = None, "WARNING", shortened(message, _OF_REFUSED)
         try:
             level: str | int = logger.level(record.levelname).name
         except ValueError:
@@ -177,7 +180,7 @@ class InterceptHandler(logging.Handler):
         def own_place(fields: Any) -> None:
             fields.update(name=record.name, function=record.funcName, line=record.lineno)
 
-        logger.patch(own_place).opt(exception=raised).log(level, "{}", _message(record).rstrip())
+        logger.patch(own_place).opt(exception=raised).log(level, "{}", message)
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -57,10 +57,10 @@ def printable(text: str) -> str:
     )
 
 
-def shortened(value: object) -> str:
+def shortened(value: object, longest: int = LONGEST) -> str:
     """A value as text, cut where it is long."""
     text = str(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}... ({len(text)} letters)"
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} letters)"
 
 
 def _without_logins(line: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,7 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from helios.env import Env, get_env
-from helios.logs import opened, redact
+from helios.logs import RotatingFile, redact
 from helios.stack import children, endpoints, processes
 from helios.stack.children import StackError
 from helios.stack.processes import ProcessSpec
@@ -53,11 +52,11 @@ def _broker_fault(broker_url: str) -> str:
 
 
 def log_files(folder: Path) -> Emit:
-    """An `emit` that appends each process's output to `<folder>/<name>.out`."""
+    """An `emit` that appends each process's output to `<folder>/<name>.out`, which is rotated like a log."""
     lock = threading.Lock()
 
     def emit(name: str, line: str) -> None:
-        with lock, os.fdopen(opened(folder / f"{name}.out"), "a", encoding="utf-8") as log:
+        with lock, contextlib.closing(RotatingFile(folder / f"{name}.out")) as log:
             log.write(f"{redact(line)}\n")
 
     return emit

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from helios.logs import ROTATE_BYTES
 from helios.stack import children, workers
 from helios.stack.children import StackError
 from helios.stack.postgres import EmbeddedPostgres
@@ -72,6 +73,14 @@ def test_what_a_process_says_is_printable_and_its_file_shows_no_secret_to_others
     assert stat.S_IMODE(log.stat().st_mode) == 0o640
     log.write_text("a\x1b[2Jb password=hunter2\n")
     assert children.tail(log) == "a\\x1b[2Jb password=***"
+
+
+def test_what_a_process_says_fills_no_disk(tmp_path: Path) -> None:
+    kept = workers.log_files(tmp_path)
+    kept("web", "a" * ROTATE_BYTES)
+    kept("web", "the last one")
+    assert (tmp_path / "web.out").read_text() == "the last one\n"
+    assert len(list(tmp_path.glob("web.*.out.gz"))) == 1, "packed, and not among those of web.log"
 
 
 def test_waiting_gives_up_in_time() -> None:

@@ -148,6 +148,11 @@ def test_long_running_containers_restart_and_are_watched() -> None:
         assert "healthcheck" in service or name == "beat", f"{name}: the sentinel watches beat by its heartbeat"
 
 
+def test_what_a_container_prints_is_bounded() -> None:
+    for name, service in SERVICES.items():
+        assert set(service["logging"]["options"]) == {"max-size", "max-file"}, name
+
+
 def test_the_image_holds_the_program_and_runs_as_nobody_special() -> None:
     text = (ROOT / "Dockerfile").read_text()
     for package in ("helios", "trading", "tiers", "sentinel"):
