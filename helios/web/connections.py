@@ -1,25 +1,28 @@
 """Connections that ask nothing, or never take their answer, are closed: a process has a bounded number of them.
 
-Where nearly all are taken, a new one takes the place of the one that has asked nothing for longest, or else of the
-oldest that is slow with its body or its answer. h11 works in the loop of events for each header, each chunk and each
-read: a request has a bounded number of them too.
+Where all are taken, a new one takes the place of one of the address that has most: of the oldest that is silent, or
+else of the oldest that is slow with its body or its answer, or else of the oldest. h11 works in the loop of events for
+each header, each chunk and each read: a request has a bounded number of them too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections import Counter
 from http import HTTPStatus
-from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from helios.web.bodies import problem
+from helios.web.lanes import leave
+from helios.web.lifespan import Message
+from helios.web.proxies import address_of
 
 LOOK_S: Final = 10.0  # between two looks at a connection
 ANSWERED_LOOKS: Final = 12  # so many looks may a request take, with its answer
-CROWDED: Final = 0.9  # of the connections that uvicorn allows
+NEW_S: Final = 1.0  # a connection may be silent or slow for so long before it goes for that
 HEAD: Final = 16_384  # bytes of a head, and that h11 is given at a time
 HEADERS: Final = 100
 CHUNKS: Final = 256  # of a body that comes without a Content-Length
@@ -59,6 +62,8 @@ class PatientProtocol(H11Protocol):
         super().__init__(*args, **kwargs)
         self.conn = CountingConnection(h11.SERVER, HEAD)
         self._reads, self._bytes = 0, 0
+        self._most, self.limit_concurrency = self.limit_concurrency or math.inf, None  # it would send anybody away
+        self._made, self._whose = self.loop.time(), (object(), "")
 
     def data_received(self, data: bytes) -> None:
         self._reads, self._bytes = self._reads + 1, self._bytes + len(data)
@@ -94,17 +99,31 @@ class PatientProtocol(H11Protocol):
         super().connection_made(transport)
         self.loop.call_later(LOOK_S, self._look, None, 0)
         _open[self] = None
-        if self.limit_concurrency and len(self.connections) > CROWDED * self.limit_concurrency:
-            idle = (each for each in self._others() if each.idle)
-            slow = (each for each in self._others() if each.slow)
-            next(chain(idle, slow, [self])).transport.abort()
+        if len(_open) > self._most:
+            held = Counter(each.whose for each in _open)
+            most = max(held.values())
+            leaving = min((each for each in _open if held[each.whose] == most), key=PatientProtocol.standing)
+            del _open[leaving]
+            leaving.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         _open.pop(self, None)
+        leave(cast("Message | None", self.scope) or {})
         super().connection_lost(exc)
 
-    def _others(self) -> Iterator[PatientProtocol]:
-        return (each for each in _open if each is not self and not each.transport.is_closing())
+    @property
+    def whose(self) -> str:
+        """The address of who asks: the other end's until a request names another."""
+        if self._whose[0] is not self.scope:
+            asked = cast("Message | None", self.scope)
+            self._whose = asked, address_of(asked or {"client": self.client, "headers": ()})
+        return self._whose[1]
+
+    def standing(self) -> int:
+        """Who is silent goes first, then who is slow, then anybody."""
+        if self.loop.time() - self._made < NEW_S:
+            return 2
+        return 0 if self.idle else 1 if self.slow else 2
 
     @property
     def idle(self) -> bool:

@@ -4,9 +4,10 @@ Django takes a new thread, so a new connection, for every request that is under 
 database has, from the workers too. Here each kind of request has lanes of its own: strangers, with whatever tokens and
 sessions they make up, and logins, whose passwords take long to hash, hold up nobody with a token or a session of ours,
 reading holds up no change, and no change what makes trading safer. In each kind people take turns, whatever number of
-tokens and sessions they have (one counts by itself until it is served for the first time), and of probes addresses do;
-each has places of their own, and a small body is kept out by nobody else's. What waits on a slow client (its body, its
-answer) takes neither a lane nor a place in its queue; of slow bodies only the latest are waited for, and of answers as
+tokens and sessions they have (one counts by itself until it is served for the first time), and of strangers and
+probes addresses do. Nobody is sent away, which would only have them come back at once: a process has no more requests
+than connections, and who leaves waits no longer. A small body is kept out by nobody else's; what waits on a slow client
+(its body, its answer) takes neither a lane nor a turn; of slow bodies only the latest are waited for, and of answers as
 many as have room. Who logs in where somebody has before does not wait among strangers, and a token that was refused
 does from then on.
 """
@@ -15,9 +16,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 from typing import Final
 
@@ -35,16 +36,15 @@ BROWSER: Final = "helios_browser"  # the cookie of a browser in which somebody h
 SAFER: Final = ("/halt", "/reduce", "/stop", "/kill-switch", "/disable", "/open", "/pause", "/abort", "/end")
 # And `web_threads` for reading.
 THREADS: Final = {"probe": 1, "stranger": 2, "login": 1, "change": 4, "desk": 2, "safer": 2}
-# Requests of a kind that may be under way, and bodies that may be on their way: of one token or session, and of all
-# strangers together.
-EACH: Final = 256
-EACH_SAFER: Final = 16
+EACH: Final = 256  # bodies that may be on their way, of one token, session or address
+BY_ADDRESS: Final = frozenset({"stranger", "probe"})
 LARGE: Final = frozenset({"read", "change"})  # kinds whose bodies may be large
 SMALL_BODY: Final = 65_536  # bytes, of all other kinds
 BUFFERED: Final = 64 * 1_048_576  # bytes of all bodies beyond that which are kept at a time
 BUFFERED_EACH: Final = 8 * 1_048_576  # and of those of one token or session
 ANSWERS: Final = 64 * 1_048_576  # bytes of all answers that wait for their clients
 BODY_S, PART_S = 30.0, 5.0  # for all of a body to come, and for its next part
+TURN: Final = "helios.turn"  # in a scope: what waits for a thread
 SOMEBODY, NOBODY = "helios.somebody", "helios.nobody"  # in a scope: who was known, or whose session is nobody's
 REMEMBERED: Final = 1_024  # tokens and sessions that were refused, and others whose user is known
 RETRY_S: Final = 1
@@ -60,30 +60,14 @@ class Lanes:
     Whoever waits for one takes turns with the others, however many requests each of them has.
     """
 
-    def __init__(self, count: int, name: str, each: int) -> None:
-        self._each, self._held = each, Counter[str]()
+    def __init__(self, count: int, name: str) -> None:
         self._free = [ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"{name}-{place}") for place in range(count)]
         self._turns: dict[str, deque[asyncio.Future[ThreadPoolExecutor]]] = {}  # who is first is next
 
-    @contextmanager
-    def place(self, whose: str) -> Iterator[None]:
-        """Room for a request among those of one token or session, or of strangers. Raises: RefusedError."""
-        if self._held[whose] >= self._each:
-            status = HTTPStatus.TOO_MANY_REQUESTS if whose else HTTPStatus.SERVICE_UNAVAILABLE
-            kind = "of this user, token, session or address" if whose else "without one that is known"
-            raise RefusedError(status, f"{self._each} requests {kind} are under way already; try again")
-        self._held[whose] += 1
-        try:
-            yield
-        finally:
-            self._held[whose] -= 1
-            if not self._held[whose]:
-                del self._held[whose]
-
     @asynccontextmanager
-    async def one(self, whose: str) -> AsyncIterator[None]:
-        """Wait for a thread that is free; whatever Django does inside runs in it."""
-        thread = self._free.pop() if self._free else await self._turn(whose)
+    async def one(self, whose: str, scope: Message) -> AsyncIterator[None]:
+        """Wait for a thread that is free; whatever Django does inside runs in it. Raises: RefusedError, by `leave`."""
+        thread = self._free.pop() if self._free else await self._turn(whose, scope)
         try:
             async with ThreadSensitiveContext(executor=thread):
                 yield
@@ -93,8 +77,9 @@ class Lanes:
             finally:
                 self._give(thread)
 
-    async def _turn(self, whose: str) -> ThreadPoolExecutor:
+    async def _turn(self, whose: str, scope: Message) -> ThreadPoolExecutor:
         turn: asyncio.Future[ThreadPoolExecutor] = asyncio.get_running_loop().create_future()
+        scope[TURN] = turn
         self._turns.setdefault(whose, deque()).append(turn)
         try:
             return await turn
@@ -116,11 +101,20 @@ class Lanes:
         self._free.append(thread)
 
 
+def leave(scope: Message) -> None:
+    """Whoever has left waits for no thread."""
+    if (turn := scope.get(TURN)) and not turn.done():
+        turn.set_exception(RefusedError(HTTPStatus.BAD_REQUEST, "a client must wait for its answer, did not"))
+
+
 def kind(scope: Message) -> tuple[str, str]:
-    """Which lanes serve a request, and whose it is, by its head alone: whether that still holds, Django finds out."""
+    """Which lanes serve a request, and with which token, session or browser, by its head alone.
+
+    Whether that still holds, Django finds out.
+    """
     path = scope["path"]
     if path.startswith(PROBES):
-        return "probe", address_of(scope)
+        return "probe", ""
     if path == LOGIN:  # a session may be anybody's who was let in once; a browser is counted by itself
         browser = marked_cookie(scope["headers"], BROWSER)
         return ("login", browser) if browser else ("stranger", "")
@@ -140,9 +134,8 @@ def is_safer(method: str, path: str) -> bool:
 
 
 def in_lanes(django: Application, *, reading: int) -> Application:
-    """The application behind so many threads for reading, and `THREADS` for all else; 503 when too many wait."""
-    few = {"safer": EACH_SAFER, "desk": EACH_SAFER}
-    lanes = {each: Lanes(count, each, few.get(each, EACH)) for each, count in {**THREADS, "read": reading}.items()}
+    """The application behind so many threads for reading, and `THREADS` for all else."""
+    lanes = {each: Lanes(count, each) for each, count in {**THREADS, "read": reading}.items()}
     bodies, answers = Bodies(), Answers()
     refused_before, users = dict[str, str](), dict[str, str]()
 
@@ -153,19 +146,17 @@ def in_lanes(django: Application, *, reading: int) -> Application:
         which, whose = kind(scope)
         if whose in refused_before:
             which = "stranger"
-        turn = "" if which == "stranger" else users.get(whose, whose)
+        turn = address_of(scope) if which in BY_ADDRESS else users.get(whose, whose)
         answer: list[Message] = []
         try:
-            async with bodies.whole(receive, turn, _largest(which)) as body:
-                with lanes[which].place(turn):
-                    async with lanes[which].one(turn):
-                        await django(scope, _again(body, receive), _kept(answer))
+            async with bodies.whole(receive, turn, _largest(which)) as body, lanes[which].one(turn, scope):
+                await django(scope, _again(body, receive), _kept(answer))
         except RefusedError as refused:
             status, detail = refused.args
-            again = status in {HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS}
-            await refuse(send, status, detail, *([(b"retry-after", str(RETRY_S).encode())] if again else []))
+            again = [(b"retry-after", str(RETRY_S).encode())] if status == HTTPStatus.SERVICE_UNAVAILABLE else []
+            await refuse(send, status, detail, *again)
             return
-        if which not in {"login", "probe"}:
+        if whose and which != "login":
             _remember(refused_before, users, whose, scope, answer)
         await answers.sent(answer, users.get(whose, turn), send)
 
@@ -283,7 +274,7 @@ def _remember(
     if user := scope.get(SOMEBODY):
         refused.pop(whose, None)
         _keep_last(users, whose, f"user {user}")
-    elif whose and (scope.get(NOBODY) == whose or (answer and answer[0].get("status") == HTTPStatus.UNAUTHORIZED)):
+    elif scope.get(NOBODY) == whose or (answer and answer[0].get("status") == HTTPStatus.UNAUTHORIZED):
         _keep_last(refused, whose, "")
 
 

@@ -26,7 +26,7 @@ from helios.db.failures import UNAVAILABLE
 from helios.web import roles
 from helios.web.lanes import LOGIN, READING, is_safer
 from helios.web.login import too_many
-from helios.web.proxies import address
+from helios.web.proxies import address, whole
 from helios.web.roles import Scope
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def user_wait_s(request: Request | HttpRequest, scope: Scope) -> float:
 
 def stranger_wait_s(request: Request | HttpRequest) -> float:
     """Counts a request without a valid name against its address; seconds it would have to wait."""
-    return count(f"{STRANGER}:{address(request) or ''}", Rate.parse(settings.API_RATES[STRANGER]))
+    return count(f"{STRANGER}:{whole(address(request) or '')}", Rate.parse(settings.API_RATES[STRANGER]))
 
 
 def browser_wait_s(browser: str) -> float:

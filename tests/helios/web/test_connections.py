@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,13 +14,16 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from helios.web import connections
+from helios.web import connections, lanes
+from tests.support.lanes import serving
 
 LARGE = b"x" * 16_777_216
 
 
 async def answer(scope: Any, receive: Any, send: Any) -> None:
-    while (await receive()).get("more_body"):
+    while (message := await receive()).get("more_body") or (
+        scope["path"] == "/hang" and message["type"] != "http.disconnect"
+    ):
         pass
     body = LARGE if scope["path"] == "/large" else b"ok"
     length = str(len(body)).encode()
@@ -28,10 +32,10 @@ async def answer(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def served(**options: Any) -> AsyncIterator[int]:
+async def served(application: Any = answer, **options: Any) -> AsyncIterator[int]:
     """The port of a server of our connections."""
     config = uvicorn.Config(
-        answer, port=0, http=connections.PatientProtocol, lifespan="off", log_config=None, **options
+        application, port=0, http=connections.PatientProtocol, lifespan="off", log_config=None, **options
     )  # fmt: skip
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve())
@@ -42,11 +46,11 @@ async def served(**options: Any) -> AsyncIterator[int]:
     await serving
 
 
-async def said_by(reader: asyncio.StreamReader) -> bytes:
-    """All that comes until the other end closes."""
+async def said_by(reader: asyncio.StreamReader, patience_s: float = 30) -> bytes:
+    """All that comes until the other end closes, or for so long."""
     came = b""
-    with contextlib.suppress(ConnectionResetError):
-        async with asyncio.timeout(30):
+    with contextlib.suppress(ConnectionResetError, TimeoutError):
+        async with asyncio.timeout(patience_s):
             while part := await reader.read(1024):
                 came += part
     return came
@@ -112,6 +116,80 @@ def test_those_who_ask_nothing_or_are_slow_keep_nobody_out_who_asks(said: bytes)
             return answers
 
     assert [b"ok" in answer for answer in asyncio.run(crowd())] == [True] * 3
+
+
+async def asked(port: int, said: bytes, count: int, **options: Any) -> list[Any]:
+    found = [await asyncio.open_connection("127.0.0.1", port, **options) for _ in range(count)]
+    for _, writer in found:
+        writer.write(said)
+    return found
+
+
+@pytest.mark.parametrize("proxies", [0, 1])
+def test_who_has_most_connections_makes_room_for_who_has_few(proxies: int, settings: Any) -> None:
+    settings.TRUSTED_PROXIES = proxies
+    head = "GET {} HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 203.0.113.{}\r\n\r\n"
+    question = head.format("/", 1).encode()
+
+    async def crowd() -> list[bytes]:
+        async with served(limit_concurrency=10) as port:
+            kept = await asked(port, question, 1)
+            answers = [await kept[0][0].readuntil(b"ok")]
+            flood = []
+            for n in (2, 3):
+                told = 8 * head.format("/hang", n).encode()
+                flood += await asked(port, told, 12, **({} if proxies else {"local_addr": (f"127.0.1.{n}", 0)}))
+            await asyncio.sleep(0.1)
+            kept[0][1].write(question)
+            answers.append(await said_by(kept[0][0], 1))
+            kept += await asked(port, question, 1)
+            answers.append(await said_by(kept[1][0], 1))
+            for _, writer in flood + kept:
+                writer.close()
+            return answers
+
+    assert [b"ok" in answer for answer in asyncio.run(crowd())] == [True] * 3
+
+
+def test_who_has_just_come_and_asks_next_is_not_the_one_to_go() -> None:
+    async def crowd() -> bytes:
+        async with served(limit_concurrency=10) as port:
+            busy = b"GET /hang HTTP/1.1\r\nHost: h\r\n\r\n"
+            flood = await asked(port, busy, 10)
+            ((reader, writer),) = await asked(port, b"", 1)
+            flood += await asked(port, busy, 5)
+            writer.write(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            came = await said_by(reader)
+            for _, each in [*flood, (reader, writer)]:
+                each.close()
+            return came
+
+    assert asyncio.run(crowd()).endswith(b"ok")
+
+
+def test_who_leaves_waits_for_no_thread() -> None:
+    hang, ran = threading.Event(), list[str]()
+
+    def work(method: str) -> None:
+        ran.append(method)
+        hang.wait(60)
+
+    async def crowd() -> list[bytes]:
+        async with served(lanes.in_lanes(serving(work), reading=1)) as port:
+            stayed = await asked(port, b"GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 1)
+            for _, writer in await asked(port, b"GET /health HTTP/1.1\r\nHost: h\r\n\r\n", 20):
+                await asyncio.sleep(0.01)
+                writer.close()
+            stayed += await asked(port, b"GET /health HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 1)
+            await asyncio.sleep(0.1)
+            hang.set()
+            answers = [await said_by(reader) for reader, _ in stayed]
+            for _, writer in stayed:
+                writer.close()
+            return answers
+
+    assert [b" 200 " in answer for answer in asyncio.run(crowd())] == [True] * 2
+    assert len(ran) == 2
 
 
 GET = b"GET / HTTP/1.1\r\nHost: h\r\n"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import redis
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -200,6 +200,12 @@ def test_guessing_tokens_is_slowed_down_and_those_with_a_token_go_on(viewer: Api
     assert client.get("/api/modularity/segments").status_code == 429
     assert client.get("/health").status_code == 200
     assert viewer.get("segments").status_code == 200
+
+
+def test_strangers_of_one_network_of_ipv6_share_a_rate(settings: Any) -> None:
+    settings.API_RATES = {**settings.API_RATES, "anon": "1/h"}
+    asked = [RequestFactory(REMOTE_ADDR=f"2001:db8:0:{each}").get("/") for each in ("1::1", "1::2", "2::1")]
+    assert [throttling.stranger_wait_s(each) > 0 for each in asked] == [False, True, False]
 
 
 @pytest.mark.django_db

@@ -12,7 +12,7 @@ from asgiref.sync import sync_to_async
 
 from helios.web import lanes
 from helios.web.marks import marked
-from tests.support.lanes import KNOWN, OTHER, ask
+from tests.support.lanes import HALT, KNOWN, OTHER, ask
 
 NAMED_BY = (b"cookie", b"authorization", b"x-forwarded-for")
 ONE, ANOTHER = ({"Cookie": f"helios_browser={marked(name)}", **OTHER} for name in "bc")
@@ -23,10 +23,12 @@ ONE, ANOTHER = ({"Cookie": f"helios_browser={marked(name)}", **OTHER} for name i
     [
         ("GET", "/", KNOWN, OTHER),
         ("POST", "/", KNOWN, OTHER),
+        ("POST", HALT, KNOWN, OTHER),
         ("POST", lanes.LOGIN, ONE, ANOTHER),
         ("GET", "/health", {"X-Forwarded-For": "203.0.113.1"}, {"X-Forwarded-For": "203.0.113.2"}),
+        ("GET", lanes.LOGIN, {"X-Forwarded-For": "2001:db8::1"}, {"X-Forwarded-For": "2001:db8:0:1::1"}),
     ],
-    ids=["reading", "changing", "logging in", "probing"],
+    ids=["reading", "changing", "halting", "logging in", "probing", "logging in for the first time"],
 )
 def test_who_fills_their_own_queue_holds_up_nobody_else_for_more_than_a_turn(
     method: str,
@@ -37,8 +39,8 @@ def test_who_fills_their_own_queue_holds_up_nobody_else_for_more_than_a_turn(
     settings: Any,
 ) -> None:
     settings.TRUSTED_PROXIES = 1
-    monkeypatch.setattr(lanes, "EACH", 40)
-    monkeypatch.setitem(lanes.THREADS, "change", 1)
+    for name in ("change", "safer", "stranger"):
+        monkeypatch.setitem(lanes.THREADS, name, 1)
     hang, served = threading.Event(), list[str]()
 
     async def application(scope: Any, receive: Any, send: Any) -> None:
@@ -49,7 +51,7 @@ def test_who_fills_their_own_queue_holds_up_nobody_else_for_more_than_a_turn(
         await send({"type": "http.response.body", "body": b""})
 
     async def flood() -> list[httpx.Response]:
-        many = asyncio.create_task(ask(in_lanes, *[(method, b"")] * 43, path=path, headers=flood_of))
+        many = asyncio.create_task(ask(in_lanes, *[(method, b"")] * 400, path=path, headers=flood_of))
         await asyncio.sleep(0.05)
         one = asyncio.create_task(ask(in_lanes, (method, b""), path=path, headers=served_of))
         await asyncio.sleep(0.05)
@@ -57,11 +59,10 @@ def test_who_fills_their_own_queue_holds_up_nobody_else_for_more_than_a_turn(
         return [*await many, *await one]
 
     in_lanes = lanes.in_lanes(application, reading=1)
-    statuses = [answer.status_code for answer in asyncio.run(flood())]
-    assert (statuses.count(429), statuses[-1]) == (3, 200)
+    assert {answer.status_code for answer in asyncio.run(flood())} == {200}
     place = served.index(next(served_of[name] for name in ("Cookie", *served_of) if name in served_of))
     assert place <= 2  # behind the one under way, and one that waited before
-    assert len(served) == 41
+    assert len(served) == 401
 
 
 def test_a_thread_is_taken_when_it_has_done_what_a_client_left_behind() -> None:
@@ -74,11 +75,11 @@ def test_a_thread_is_taken_when_it_has_done_what_a_client_left_behind() -> None:
             hang.wait(60)
 
     async def serve(found: lanes.Lanes, name: str) -> None:
-        async with found.one(name):
+        async with found.one(name, {}):
             await sync_to_async(work, thread_sensitive=True)(name)
 
     async def leave() -> None:
-        found = lanes.Lanes(2, "any", 9)
+        found = lanes.Lanes(2, "any")
         left = asyncio.create_task(serve(found, "left"))
         await asyncio.to_thread(begun.wait, 60)
         left.cancel()
@@ -93,20 +94,20 @@ def test_a_thread_is_taken_when_it_has_done_what_a_client_left_behind() -> None:
 
 def test_a_turn_that_is_given_up_goes_to_the_next() -> None:
     async def take() -> None:
-        found = lanes.Lanes(1, "any", 9)
-        async with found.one("a"):
+        found = lanes.Lanes(1, "any")
+        async with found.one("a", {}):
             gone, late = (asyncio.create_task(hold(found, whose)) for whose in "bc")
             await asyncio.sleep(0)
             gone.cancel()
         await late
-        async with found.one("a"):
+        async with found.one("a", {}):
             gone, late = (asyncio.create_task(hold(found, whose)) for whose in "bc")
             await asyncio.sleep(0)
         gone.cancel()  # its turn has come, and it does not know yet
         await late
 
     async def hold(found: lanes.Lanes, whose: str) -> None:
-        async with found.one(whose):
+        async with found.one(whose, {}):
             pass
 
     asyncio.run(asyncio.wait_for(take(), 60))
