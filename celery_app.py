@@ -6,7 +6,7 @@ import warnings
 from typing import Any
 
 from celery.exceptions import SecurityWarning
-from celery.signals import setup_logging, worker_process_init, worker_process_shutdown
+from celery.signals import celeryd_after_setup, setup_logging, worker_process_init, worker_process_shutdown
 from celery.worker.control import inspect_command
 
 from helios import broker
@@ -69,6 +69,16 @@ def _ready(**_: object) -> None:
         swap_worker.start()
         warmup.gpu() if COMPONENT == "gpu" else warmup.cpu()
     settle()
+
+
+@celeryd_after_setup.connect
+def _behind_celerys_own(**_: object) -> None:
+    """Forked children get ready when Celery has closed what connections they inherit.
+
+    It closes each file twice: what a listener opened in between would be lost. Children that are spawned inherit none.
+    """
+    worker_process_init.disconnect(_ready)
+    worker_process_init.connect(_ready)
 
 
 @worker_process_shutdown.connect

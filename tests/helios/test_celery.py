@@ -106,3 +106,16 @@ def test_nor_one_that_a_task_is_tried_again_for(module: ModuleType, monkeypatch:
 def test_an_error_that_any_process_can_read_leaves_as_it_is() -> None:
     error = ValueError("wrong shape")
     assert failing(error).apply().result is error
+
+
+def test_a_child_of_a_worker_gets_ready_behind_what_celery_closes_in_it() -> None:
+    """Celery closes the file of a connection twice: one that a listener opened in between would be closed with it."""
+    code = """
+import sys
+import celery_app
+from celery.signals import celeryd_after_setup, worker_process_init
+worker = celery_app.app.Worker(hostname="w@x", concurrency=1)
+celeryd_after_setup.send(sender=worker.hostname)
+sys.__stdout__.write(" ".join(receiver().__name__ for _, receiver in worker_process_init.receivers))
+"""
+    assert warm.run(["-c", code]).stdout == "on_worker_process_init _ready"
