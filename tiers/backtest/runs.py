@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -12,14 +11,13 @@ from typing import Any
 
 from helios import flags
 from helios.modules import process as modules
-from helios.modules.catalog import SHIPPED
 from helios.modules.loading import ActiveModule
-from tiers.backtest import engine, evidence, presentation, reasons, report
-from tiers.backtest.engine import Config, Result
-from tiers.backtest.evidence import MIN_BARS, Evidence
+from tiers.backtest import engine, evidence, reasons, report
+from tiers.backtest.engine import Config
 from tiers.backtest.exact import Costs, Initial
 from tiers.backtest.history import Progress, ServingModels, warmup_bars
-from tiers.contracts import Bars, Switches
+from tiers.backtest.outcome import Outcome
+from tiers.contracts import Bars
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Tiers
@@ -27,7 +25,6 @@ from tiers.contracts.switches import decide
 from tiers.contracts.switches import to_json as switches_to_json
 from tiers.predict import calibration
 from tiers.predict.metrics import LABELS
-from trading.books.accounting import Booked
 from trading.market import instruments
 from trading.market import read as market
 from trading.market.bars import joined
@@ -62,74 +59,6 @@ class Request:
     params: Mapping[str, Any] = field(default_factory=dict)  # of the tiers, over the usual ones
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """A result with what the tables know of its models and flags."""
-
-    result: Result
-    elapsed_s: float
-    models: Mapping[MLModel, tuple[str, ...]] = field(default_factory=dict)  # that served, with their symbols
-    switches: Switches | None = None
-    evidence: Evidence | None = None  # of the models that served, on the bars that none of them saw
-    modules: Mapping[str, ActiveModule] = field(default_factory=dict)  # that stood for the tiers
-
-    @property
-    def labels(self) -> dict[MLModel, str]:
-        """What the sentences call each model: its name, with its symbols where there are several models."""
-        alone = len(self.models) == 1
-        return {
-            model: model.name if alone else f"{model.name} ({', '.join(served)})"
-            for model, served in self.models.items()
-        }
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """The labels of the modules by tier."""
-        return {name: one.version for name, one in self.modules.items()}
-
-    @property
-    def says(self) -> list[str]:
-        """What the figures say of the models, in sentences; none where there is no model."""
-        if not self.models:
-            return []
-        return [*self._by_others(), *self._of_models()]
-
-    def _by_others(self) -> list[str]:
-        shipped = {one.path for one in SHIPPED}
-        others = [
-            f"{name} is {one.path} {one.version}" for name, one in self.modules.items() if one.path not in shipped
-        ]
-        if not others:
-            return []
-        told = f"Not all tiers were those that Helios ships: {', '.join(others)}. These figures are that code's, too"
-        return [
-            f"{told}, also where they are said of a model, and on which bars it was made nobody knows but its author."
-        ]
-
-    def _of_models(self) -> list[str]:
-        together = " and ".join(self.labels.values())
-        if self.evidence is not None:
-            several = [f"What is said of this model is said of several together: {together}."]
-            return [*several[: len(self.models) - 1], *self.evidence.says]
-        unseen = len(self.result.run.ts) - self.result.n_seen
-        told = (
-            f"Nothing is said of what {together} knows: that takes a card of its training and, behind that, "
-            f"{MIN_BARS} bars on which it spoke and whose outcome is known. Bars here behind its training: {unseen:,}."
-        )
-        return [told]
-
-    @property
-    def out_of_sample(self) -> bool | None:
-        """Whether the figures that lead are of bars that no model was trained on; None where there is no model."""
-        return None if self.result.trained_until is None else not self.result.in_sample
-
-    @property
-    def sample_note(self) -> list[str]:
-        """Which bars the figures are of, in a sentence; none where there is no model."""
-        trained = {label: model.trained_to for model, label in self.labels.items()}
-        return [presentation.sample_note(self.result, trained)] if trained else []
-
-
 def run(request: Request, *, progress: Progress = engine.silent) -> Outcome:
     """Check all that can be checked, then load, then run; with `export` the report is written at the end.
 
@@ -157,47 +86,6 @@ def check(request: Request) -> None:
     if not request.symbols:
         raise DataError("a backtest needs at least one symbol, there was none")
     instruments.currency(request.symbols, instruments.named(request.symbols))
-
-
-def to_json(outcome: Outcome) -> dict[str, Any]:
-    """The result as one JSON object; a figure without a value is null."""
-    result, lead = outcome.result, outcome.result.lead
-    (_, figures), *beside = presentation.columns(result).items()
-    return {
-        "strategy": result.strategy,
-        "symbols": list(result.symbols),
-        "timeframe": result.timeframe,
-        "start": result.start.isoformat(),
-        "end": result.end.isoformat(),
-        **figures,
-        "elapsed_s": round(outcome.elapsed_s, 3),
-        "seed": result.seed,
-        "model": ", ".join(model.name for model in outcome.models) or None,
-        "models": {model.name: list(symbols) for model, symbols in outcome.models.items()},
-        "modules": outcome.versions,
-        "out_of_sample": outcome.out_of_sample,
-        "figures_from": lead.start.isoformat(),
-        "beside": dict(beside),
-        "evidence": None if outcome.evidence is None else outcome.evidence.to_json(),
-        "says": [*outcome.sample_note, *outcome.says],
-        "reasons": list(lead.reasons),
-        "refused": dict(lead.run.denials.most_common()),
-        "states": dict(Counter(state.value for state in lead.run.states)),
-        "halted_from": lead.run.halted_from.isoformat() if lead.run.halted_from else None,
-        "actions": [_booked(each) for each in lead.run.all_booked],
-        "cancelled": dict(lead.run.cancelled_by_symbol.most_common()),
-        "currency": result.currency or None,
-    }
-
-
-def _booked(each: Booked) -> dict[str, Any]:
-    return {
-        "symbol": each.symbol,
-        "action": str(each.action),
-        "at": each.bar_ts.isoformat(),
-        "quantity": [float(each.quantity), float(each.remaining)],
-        "cash": float(each.cash),
-    }
 
 
 # --- the strategies ---
@@ -253,6 +141,7 @@ def _helios(request: Request, progress: Progress) -> Outcome:
         models=models,
         switches=switches,
         modules=active,
+        own=request.params,
         evidence=evidence.of(result, bars, served.models(request.symbols, switches.neural_network_v2)),
     )
 
@@ -393,4 +282,4 @@ def _flag(value: object) -> str:
     return ", ".join(value) or "no symbol" if isinstance(value, list) else str(value)
 
 
-__all__ = ["Outcome", "Request", "run", "to_json"]
+__all__ = ["Request", "run"]

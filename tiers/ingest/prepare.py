@@ -203,12 +203,13 @@ def _made(part: BarTable, name: str, hours: Calendar, until: datetime, prepared:
     made = aggregate(part, name, hours, until=until)
     if prepared.traded is None:
         return made
-    after, last = map(stamp, prepared.traded)
     closes = made.table.ts
+    begins = closes - np.timedelta64(timeframes.seconds(name), "s")
+    after, last = hours.index(part.timeframe, np.array([*map(stamp, prepared.traded)]))
     at = [stamp(each.bar_ts) for each in prepared.problems if each.rejects and each.bar_ts is not None]
     minutes = bucket_close(np.array(at, "datetime64[us]"), part.timeframe)
     bad = minutes[hours.has_close(part.timeframe, minutes)]  # what lies outside of sessions is no part of a bar
-    whole = (closes - np.timedelta64(timeframes.seconds(name), "s") >= after) & (closes <= last)
+    whole = (hours.index(part.timeframe, begins) >= after) & (hours.index(part.timeframe, closes) <= last)
     whole &= ~np.isin(closes, bucket_close(bad, name))
     return replace(made, due=np.where(whole, made.seen, made.due))
 

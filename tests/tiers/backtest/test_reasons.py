@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 from tests.support.backtests import FIELDS, LinearModel, lots, market, of_closes, prices, short_params
-from tiers.backtest import metrics, pace, reasons, report, runs
+from tiers.backtest import metrics, pace, reasons, report
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.exact import Initial
 from tiers.backtest.history import ServingModels
+from tiers.backtest.outcome import Outcome
 from tiers.contracts import Bars, Switches, TradingState, utc
 from tiers.contracts.parameters import ExecuteParams
 from tiers.management.commands import backtest
@@ -178,9 +179,9 @@ def test_a_return_of_any_size_is_shown_and_a_growth_of_a_millionfold_is_said() -
 
 
 def test_the_terminal_json_and_the_report_say_it_in_the_same_words(nothing: Result) -> None:
-    outcome = runs.Outcome(result=nothing, elapsed_s=0.1)
+    outcome = Outcome(result=nothing, elapsed_s=0.1)
     context = report.Context(made_at=datetime(2024, 1, 1, tzinfo=UTC), elapsed_s=0.1)
-    assert runs.to_json(outcome)["reasons"] == list(nothing.reasons)
+    assert outcome.to_json()["reasons"] == list(nothing.reasons)
     assert backtest.notes_of(outcome, None)[1:] == list(nothing.reasons)
     page = unescape(report.render(nothing, context))
     assert all(f'<p class="note">{sentence}</p>' in page for sentence in nothing.reasons)
@@ -196,9 +197,9 @@ def test_what_limits_refused_is_told_in_the_same_words_and_counted(monkeypatch: 
     assert f"orders above the limit on one order ({n_refused:,} times)" in told
     monkeypatch.delitem(reasons.REFUSED, "NOTIONAL_ABOVE_LIMIT")  # as a code of somebody's module
     assert f"NOTIONAL_ABOVE_LIMIT ({n_refused:,} times)" in reasons._refused(result.run)[0]
-    outcome = runs.Outcome(result=result, elapsed_s=0.1)
-    assert runs.to_json(outcome)["refused"] == dict(result.run.denials)
-    assert told in runs.to_json(outcome)["reasons"]
+    outcome = Outcome(result=result, elapsed_s=0.1)
+    assert outcome.to_json()["refused"] == dict(result.run.denials)
+    assert told in outcome.to_json()["reasons"]
     assert told in backtest.notes_of(outcome, None)
 
 
@@ -228,7 +229,7 @@ def test_a_book_that_its_drawdown_stopped_says_since_when_and_after_which_fall(
         "reduce what it held."
     )
     assert result.reasons[0] == (halted if state is TradingState.HALTED else reducing)
-    said = runs.to_json(runs.Outcome(result=result, elapsed_s=0.1))
+    said = Outcome(result=result, elapsed_s=0.1).to_json()
     assert said["states"] == {one.value: states.count(one) for one in dict.fromkeys(states)}
     assert said["halted_from"] == (result.run.ts[row].isoformat() if state is TradingState.HALTED else None)
     assert result.run.denials["BOOK_HALTED"] == states.count(TradingState.HALTED)
@@ -260,7 +261,7 @@ def test_an_order_that_waited_for_a_bar_in_vain_is_told_and_counted() -> None:
     result = of_model(replace(bars, **fields))
     (told,) = [sentence for sentence in result.reasons if sentence.startswith("Cancelled were ")]
     assert "orders that waited for a bar (S01 1): no bar of their symbol came for a week" in told
-    said = runs.to_json(runs.Outcome(result=result, elapsed_s=0.1))
+    said = Outcome(result=result, elapsed_s=0.1).to_json()
     assert (said["cancelled"], told in said["reasons"]) == ({"S01": 1}, True)
 
 

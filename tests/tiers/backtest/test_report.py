@@ -14,10 +14,11 @@ import pytest
 
 from helios.modules.loading import ActiveModule
 from tests.support.backtests import LinearModel, lots, market, prices, short_params
-from tiers.backtest import charts, presentation, report, runs
+from tiers.backtest import charts, presentation, report
 from tiers.backtest.engine import Config, Result, monthly_returns, run_helios, run_strategy
 from tiers.backtest.exact import Initial
 from tiers.backtest.history import ServingModels
+from tiers.backtest.outcome import Outcome
 from tiers.contracts import Switches
 from tiers.contracts.errors import Rejected
 from trading.books.accounting import amount
@@ -357,7 +358,7 @@ def test_code_that_helios_does_not_ship_is_named_where_it_decided(result: Result
         ActiveModule(name="predict", version="1.5.0+ab12", path=path, digest="", implementation=None)
         for path in ("tiers.predict", "mine.calm")
     )
-    outcome = runs.Outcome(result=result, elapsed_s=0.1, models={MLModel(pk=1, name="m", trained_to=NOW): ("AAPL",)})
+    outcome = Outcome(result=result, elapsed_s=0.1, models={MLModel(pk=1, name="m", trained_to=NOW): ("AAPL",)})
     shipped = replace(outcome, modules={"predict": own})
     outcome = replace(outcome, modules={"predict": other})
     told = (
@@ -369,4 +370,8 @@ def test_code_that_helios_does_not_ship_is_named_where_it_decided(result: Result
     text = text_of(report.render(result, context))
     assert "Modules predict 1.5.0+ab12" in text
     assert escape(told) in text
-    assert runs.to_json(outcome)["modules"] == {"predict": "1.5.0+ab12"}
+    assert outcome.to_json()["modules"] == {"predict": "1.5.0+ab12"}
+    told = replace(shipped, own={"risk": {"target_volatility": 0.6}}).says[0]
+    assert told == "Parameters in the place of the usual ones: risk.target_volatility 0.6."
+    costs = {"fee": 5.0, "slippage": 2.0}
+    assert (outcome.to_json()["cash"], outcome.to_json()["costs_bps"]) == (100_000.0, costs)

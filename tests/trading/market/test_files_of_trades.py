@@ -96,6 +96,14 @@ def test_trades_before_a_session_cost_no_bar_of_it(write):
     assert [f"{ts:%H:%M}" for ts in market.bar_range(["SHS"], "1h").ts.tolist()] == ["15:00", "16:00"]
 
 
+def test_a_file_of_each_session_gives_all_its_hours(write):
+    for opens in (1_704_205_800, 1_704_292_200):  # 2024-01-02 and 03, 09:30 in New York
+        rows = [f"{opens + s}000,{s},{10 + s % 3},1" for s in [*range(0, 23_400, 90), 23_399]]
+        run(write(*rows), "--asset-class", "equity", symbol="SHS")
+    hours = [f"{ts:%d %H}" for ts in market.bar_range(["SHS"], "1h").ts.tolist()]
+    assert hours == [f"{day} {hour}" for day in ("02", "03") for hour in range(15, 22)]
+
+
 def test_a_real_file_gives_its_files_of_minutes_and_of_five_minutes():
     run(needs("crypto", "freqtrade", "XRP_ETH-trades.feather"), symbol="XRP/ETH")
     assert_stored("XRP/ETH")

@@ -18,6 +18,7 @@ from helios.progress import progress_of
 from helios.system_checks import OF_SETTINGS
 from tiers.backtest import presentation, runs
 from tiers.backtest.exact import Costs, Initial
+from tiers.backtest.outcome import Outcome
 from tiers.contracts.errors import DataError
 from trading.market import instruments
 from trading.market.days import day_of, parse_range
@@ -51,7 +52,7 @@ class Command(PlainCommand):
         with _Progress(quiet=options["json"]) as progress:
             outcome = runs.run(request_of(options), progress=progress)
         if options["json"]:
-            self.stdout.write(json.dumps(runs.to_json(outcome)))
+            self.stdout.write(json.dumps(outcome.to_json()))
             return
         console = Console()
         with console.capture() as shown:
@@ -99,14 +100,14 @@ def _integer(name: str, text: str) -> int:
         raise DataError(f"--{name} must be a whole number, was {text!r}") from None
 
 
-def title_of(outcome: runs.Outcome) -> str:
+def title_of(outcome: Outcome) -> str:
     """What was run, in a line."""
     result = outcome.result
     period = f"{day_of(result.start)} to {day_of(result.end)}"
     return f"{result.strategy} on {', '.join(result.symbols)}, {result.timeframe} bars, {period}"
 
 
-def table_of(outcome: runs.Outcome) -> Table:
+def table_of(outcome: Outcome) -> Table:
     """The figures of the strategy, and of what stands beside it."""
     columns = presentation.columns(outcome.result)
     table = Table("")
@@ -118,7 +119,7 @@ def table_of(outcome: runs.Outcome) -> Table:
     return table
 
 
-def notes_of(outcome: runs.Outcome, export: Path | None) -> list[str]:
+def notes_of(outcome: Outcome, export: Path | None) -> list[str]:
     """What a reader of the table has to know."""
     result = outcome.result
     notes = [
