@@ -43,7 +43,7 @@ REFUSED = {  # in the codes of the tiers; a code of another module stands for it
     "NO_PRICE": "orders in a symbol without a price",
     "TURNOVER_ABOVE_LIMIT": "changes above the limit on turnover (they were made smaller)",
     "VOLATILITY_UNKNOWN": "positions in a symbol of unknown volatility",
-    "WEIGHT_ABOVE_LIMIT": "weights above the limit on one symbol",
+    "WEIGHT_ABOVE_LIMIT": "sizes above the limit on one symbol (made smaller, before weights were chosen)",
 }
 
 

@@ -5,7 +5,7 @@ import json
 import sys
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +14,7 @@ from django.core.management import CommandError, call_command
 
 from helios.stack import processes, runner, workers
 from helios.stack.processes import ProcessSpec
-from tests.support.commands import answered
+from tests.support.commands import answered, printed
 from tests.support.live_market import make_bars, stored_market
 from tiers.live import chain, stages
 from tiers.live import replay as replaying
@@ -186,6 +186,13 @@ def test_a_demo_book_that_a_person_stopped_stays_so(market):
     made = answered(*words)
     books.set_active(made["book"], active=False, actor="ana", reason="enough")
     assert answered(*words) == {"book": made["book"], "created": False, "active": False}
+
+
+def test_no_demo_book_trades_bars_that_the_model_has_seen(market):
+    MLModel.objects.update(trained_to=datetime(2100, 1, 1, tzinfo=UTC))
+    assert answered("demo_book", "--symbols", "AAPL,IBM") == {"book": None, "created": False, "active": False}
+    assert "trained on all bars" in printed("demo_book", "--symbols", "AAPL,IBM")
+    assert not Book.objects.exists()
 
 
 def test_a_cycle_is_made_only_for_a_bar_that_exists(market, inline):

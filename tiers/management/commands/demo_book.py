@@ -32,12 +32,14 @@ class Command(PlainCommand):
 
     def handle(self, **options: Any) -> None:
         book, created = self._book(instruments.listed(options["symbols"]), options["timeframe"])
-        result = {"book": book.name, "created": created, "active": book.active}
-        said = f"Book {book.name} is {'active' if book.active else 'stopped'}."
+        result = {"book": book and book.name, "created": created, "active": bool(book and book.active)}
+        said = "No demo book: the model in service was trained on all bars of its symbols that are stored."
+        if book is not None:
+            said = f"Book {book.name} is {'active' if book.active else 'stopped'}."
         self.stdout.write(json.dumps(result) if options["json"] else said)
 
-    def _book(self, wanted: tuple[str, ...], timeframe: str) -> tuple[Book, bool]:
-        """The demo book that has bars left, or the next one."""
+    def _book(self, wanted: tuple[str, ...], timeframe: str) -> tuple[Book | None, bool]:
+        """The demo book that has bars left, or the next one; None where the model has seen all bars."""
         mine = Book.objects.filter(name__startswith=f"{NAME}-")
         newest = mine.first()
         if newest is not None and self._bars_left(newest):
@@ -46,11 +48,13 @@ class Command(PlainCommand):
             Book(name=NAME, timeframe=timeframe, symbols=list(wanted)), inference.features_in_use(timeframe)
         ).trained_to
         later = [ts for ts in timeline.bar_times(wanted, timeframe) if ts > trained_to]
+        if not later:
+            return None, False
         plan = replay.prepare(
             symbols=wanted,
             timeframe=timeframe,
-            n_bars=max(1, len(later)),
-            first=later[0] if later else None,
+            n_bars=len(later),
+            first=later[0],
             cash=None,
             name=f"{NAME}-{mine.count() + 1}",
             auto_trading=True,
