@@ -13,7 +13,7 @@ from tests.support.venues.tape import Minute, Tape, Trade, told_at
 
 PUBLIC_A_MINUTE = 30
 QUICK_A_SECOND = 20
-SECOND_S = 0.8  # so that who keeps to it is not sent away for a request that came late
+SECOND_S = 0.5  # so that who keeps to it is not sent away for a request that came late
 CONNECTS_A_MINUTE = 60
 MOST_TRADES = 100
 MOST_PLACES = 18
