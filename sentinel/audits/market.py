@@ -45,12 +45,12 @@ def _stale(series: Series, what: str, observed: str, limits: Limits) -> Finding:
 
 
 def lag_s(series: Series) -> float:
-    """Seconds of market time between the newest bar and the book's clock; >= 0.
+    """Seconds of market time between the newest bar, or what a stream knows, and the book's clock; >= 0.
 
     Where there are sessions only their hours count: for each weekday, one bar before the first close that is
     usual for the symbol until the last one. `series.closes` must not be empty.
     """
-    newest, clock = series.closes[-1], series.clock
+    newest, clock = max(series.closes[-1], series.known_until or series.closes[-1]), series.clock
     if series.always_open:
         return max(0.0, (clock - newest).total_seconds())
     first, last = min(c.time() for c in series.closes), max(c.time() for c in series.closes)
@@ -90,7 +90,8 @@ def missing_bars(series: Series) -> list[int]:
 
     With sessions: between bars of one day, or for daily bars weekdays beyond the longest run of holidays.
     """
-    pairs = list(zip(series.closes, series.closes[1:], strict=False))
+    neighbours = zip(series.closes, series.closes[1:], strict=False)
+    pairs = [pair for pair in neighbours if not _is_quiet(series, *pair)]
     if series.always_open:
         counts = [_steps(before, after, series.bar_s) for before, after in pairs]
     elif series.bar_s < DAY_S:
@@ -100,6 +101,13 @@ def missing_bars(series: Series) -> list[int]:
         weekdays = [sum(day.weekday() < _SATURDAY for day in _days_between(before, after)) for before, after in pairs]
         counts = [n if n > _HOLIDAYS_IN_A_ROW else 0 for n in weekdays]
     return [n for n in counts if n > 0]
+
+
+def _is_quiet(series: Series, before: datetime, after: datetime) -> bool:
+    """Whether nobody traded between two bars, as a stream knows."""
+    until = series.known_until
+    known = until is not None and until - _DAY <= before and after <= until
+    return known and not any(begin < after and before < end for begin, end in series.lacking)
 
 
 def _steps(before: datetime, after: datetime, bar_s: int) -> int:

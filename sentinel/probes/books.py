@@ -25,7 +25,7 @@ from trading.books.read import last_bar
 from trading.enums import ActionKind
 from trading.market import timeframes
 from trading.market.actions import Action
-from trading.models import Book, Instrument, LedgerEntry, MarketOHLC, Order, PipelineCycle
+from trading.models import Book, FeedCoverage, Instrument, LedgerEntry, MarketGap, MarketOHLC, Order, PipelineCycle
 
 WINDOW_BARS: Final = 500
 TAIL_ENTRIES: Final = 200
@@ -77,18 +77,25 @@ def series(now: datetime) -> tuple[tuple[Series, ...], str]:
 
 def _series(now: datetime) -> Iterator[Series]:
     calendars = dict(Instrument.objects.values_list("symbol", "calendar"))
+    known = dict(FeedCoverage.objects.values_list("symbol", "until"))
     for book in Book.objects.filter(active=True).order_by("name"):
         clock = last_bar(book) if book.mode == Book.Mode.REPLAY else now
         if clock is None:
             continue
         bar_s = timeframes.seconds(book.timeframe)
         for symbol in book.symbols:
+            closes = _closes(symbol, book.timeframe, clock)
+            lacking = (
+                MarketGap.objects.filter(symbol=symbol, until__gt=closes[0]) if closes else MarketGap.objects.none()
+            )
             yield Series(
                 book=book.name,
                 mode=Mode(book.mode),
                 symbol=symbol,
                 bar_s=bar_s,
-                closes=_closes(symbol, book.timeframe, clock),
+                closes=closes,
+                known_until=known.get(symbol),
+                lacking=tuple(lacking.values_list("after", "until")),
                 clock=clock,
                 always_open=calendars.get(symbol, "24/7") == "24/7",
             )

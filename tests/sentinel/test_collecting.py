@@ -20,7 +20,7 @@ from sentinel.probes import books, platform
 from sentinel.probes.bounded import Runner, bounded, sentence
 from tests.sentinel.conftest import Desk
 from trading.books import ledger
-from trading.models import Book, BookedAction, LedgerEntry, Position, StageRun
+from trading.models import Book, BookedAction, FeedCoverage, LedgerEntry, MarketGap, Position, StageRun
 
 pytestmark = pytest.mark.django_db
 
@@ -283,6 +283,11 @@ def test_an_inactive_book_has_no_market_data_to_judge(desk: Desk) -> None:
 def test_gaps_are_found_in_the_tables(desk: Desk) -> None:
     desk.book()
     desk.bars(NOW.replace(minute=0), n_bars=30, skip=(10, 11, 12, 13))
+    assert "BAR_GAPS" in codes(collect(now=NOW))
+    FeedCoverage.objects.create(symbol="BTC/USD", until=NOW)
+    assert "BAR_GAPS" not in codes(collect(now=NOW))
+    at = {"after": NOW - 12 * HOUR, "until": NOW - 11 * HOUR}
+    MarketGap.objects.create(symbol="BTC/USD", timeframe="1m", reason="silent", **at)
     assert "BAR_GAPS" in codes(collect(now=NOW))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta
 
 import pytest
@@ -174,3 +175,14 @@ def test_missing_bars_of_an_open_market_are_exactly_those_left_out(kept: set[int
     closes = [NOW + timedelta(minutes=minute) for minute in sorted(kept)]
     expected = max(kept) - min(kept) + 1 - len(kept)
     assert sum(market.missing_bars(series(closes))) == expected
+
+
+def test_quiet_minutes_of_a_thin_pair_are_neither_gaps_nor_stale_as_far_as_a_stream_knows_them() -> None:
+    minute = timedelta(minutes=1)
+    closes = [NOW - minute * back for back in (2_000, 1_900, 90, 60, 59, 30)]
+    thin = series(closes)
+    assert (stale(thin), market.missing_bars(thin)) == ([Severity.WARNING], [99, 1_809, 29, 28])
+    known = replace(thin, known_until=NOW - minute)
+    assert (stale(known), market.missing_bars(known)) == ([], [99, 1_809])
+    lacking = replace(known, lacking=((NOW - 70 * minute, NOW - 65 * minute),))
+    assert market.missing_bars(lacking) == [99, 1_809, 29]
