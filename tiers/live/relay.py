@@ -8,14 +8,17 @@ that has lost everything is told the newest entries of each book anew.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
+from itertools import accumulate
 from typing import Any, Final, cast
 
 from django.conf import settings
 from django.db import close_old_connections
+from django.db.models import QuerySet
 from loguru import logger
 
 from helios.breakers import breaker
@@ -31,12 +34,14 @@ STEP_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 TIMEOUT_S: Final = 5.0
 AT_ONCE: Final = 200  # entries of a book
+MOST_BYTES: Final = 4 << 20  # of entries as text, and
+MOST_ROWS: Final = 20_000  # of what they are about, in one step, but for a single entry; of one more are not told
 ANEW: Final = 1_000  # entries of a book, to a bus that knows nothing of it
 FORECAST: Final = ("symbol", "signal", "p_sell", "p_hold", "p_buy", "horizon_bars")
 _BEHIND: Final = """
-    SELECT l.id FROM unnest(%s::bigint[], %s::int[]) AS told(book, sequence)
+    SELECT l.id, l.size FROM unnest(%s::bigint[], %s::int[]) AS told(book, sequence)
     CROSS JOIN LATERAL (
-        SELECT id, sequence FROM decision_ledger
+        SELECT id, sequence, octet_length(payload::text) AS size FROM decision_ledger
         WHERE book_id = told.book AND decision_ledger.sequence > told.sequence ORDER BY sequence LIMIT %s
     ) l ORDER BY told.book, l.sequence
 """
@@ -86,14 +91,18 @@ class Relay:
         marks = self.bus.marks()  # workers reach them, too
         newest = statements.fetch(_NEWEST, [])
         behind = {book: told for book, last in newest if (told := _told(marks.get(f"ledger:{book}", ""), last)) < last}
-        numbers = [number for (number,) in statements.fetch(_BEHIND, [list(behind), list(behind.values()), AT_ONCE])]
-        if not numbers:
+        found = statements.fetch(_BEHIND, [list(behind), list(behind.values()), AT_ONCE])
+        if not found:
             return 0
+        numbers, sizes = zip(*found, strict=True)
+        n = max(1, bisect_right(list(accumulate(sizes)), MOST_BYTES))
         entries = list(
-            LedgerEntry.objects.filter(pk__in=numbers)
+            LedgerEntry.objects.filter(pk__in=numbers[:n])
             .select_related("cycle", "cycle__book")
             .order_by("book_id", "sequence")
         )
+        while len(entries) > 1 and _n_rows(entries) > MOST_ROWS:  # workers write them, and memory has an end
+            entries = entries[: len(entries) // 2]
         reached = {f"ledger:{entry.book_id}": str(entry.sequence) for entry in entries}
         self.bus.publish(events_of(entries), marks=reached)
         return len(entries)
@@ -121,6 +130,11 @@ def events_of(entries: Sequence[LedgerEntry]) -> list[Event]:
     return [event for entry in entries for event in found.get(entry.pk, ())]
 
 
+def _n_rows(entries: Sequence[LedgerEntry]) -> int:
+    cycles = [entry.cycle_id for entry in entries if entry.cycle_id is not None]
+    return sum(table.objects.filter(cycle__in=cycles).count() for table in (MLPrediction, RiskDecision, Order))
+
+
 def _of(entry: LedgerEntry) -> dict[str, Any]:
     cycle = _cycle(entry)
     names = {"book": cycle.book.name, "mode": cycle.mode, "cycle": cycle.pk}
@@ -128,11 +142,11 @@ def _of(entry: LedgerEntry) -> dict[str, Any]:
 
 
 def _by_cycle(
-    entries: list[LedgerEntry], rows: Iterable[Any], event: Callable[[dict[str, Any], Any], Event]
+    entries: list[LedgerEntry], rows: QuerySet[Any], event: Callable[[dict[str, Any], Any], Event]
 ) -> dict[int, list[Event]]:
     of_cycle = {entry.cycle_id: entry for entry in entries}
     found: dict[int, list[Event]] = {}
-    for row in rows:
+    for row in rows[:MOST_ROWS]:
         entry = of_cycle[row.cycle_id]
         try:
             told = event(_of(entry), row)
@@ -195,9 +209,9 @@ def _fills(entries: list[LedgerEntry]) -> dict[int, list[Event]]:
 def _told_fills(entry: LedgerEntry) -> list[list[str]]:
     """Name, side, quantity, price and fee of each; none where the entry is no list of them."""
     fills = entry.payload.get("fills", []) if isinstance(entry.payload, dict) else None
-    if isinstance(fills, list) and all(_is_fill(one) for one in fills):
+    if isinstance(fills, list) and len(fills) <= MOST_ROWS and all(_is_fill(one) for one in fills):
         return fills
-    _unreadable(entry, "its fills must be lists of five texts")
+    _unreadable(entry, f"its fills must be {MOST_ROWS} lists of five texts at most")
     return []
 
 

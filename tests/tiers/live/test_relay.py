@@ -147,6 +147,16 @@ def test_a_row_that_is_none_of_its_kind_keeps_no_other_from_being_told(cycles: l
     assert risks[0].max_weight == {"AAPL": 0.5, "IBM": None}
 
 
+@pytest.mark.parametrize("bound", ["MOST_BYTES", "MOST_ROWS"])
+def test_a_step_reads_no_more_than_its_bounds_and_further_ones_tell_the_rest(
+    cycles: list[Any], monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(relay, bound, 5)
+    steps = list(iter(Relay(relay.bus()).step, 0))
+    assert (len(steps) > N_CYCLES, sum(steps)) == (True, LedgerEntry.objects.count())
+    assert [len(told(topic)) for topic in ("risk", "signal")] == [N_CYCLES, MLPrediction.objects.count()]
+
+
 @pytest.mark.parametrize("payload", [{"fills": [5]}, {"fills": 5}, {"fills": [["a", 1]]}, [1], {"fills": [[{}] * 5]}])
 def test_an_entry_that_is_none_of_ours_keeps_no_other_from_being_told(cycles: list[Any], payload: Any) -> None:
     first, *_ = LedgerEntry.objects.filter(kind="ingest").order_by("pk")

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import sys
 import time
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 
+import pytest
+
+from helios.errors import Transient
 from helios.stack.processes import ProcessSpec
 from tests.support import warm
 from tests.support.harness import Stack
 from tests.support.venues.tape import MINUTE, Tape
 from tests.support.venues.valr import StandIn
+from tiers.management.commands import stream
 
 PAUSE_S = 60
 
@@ -58,3 +63,13 @@ def test_who_starts_it_at_a_terminal_is_told_what_it_hears_and_why_it_hears_noth
         stack.wait_for(lambda: said.read_text().endswith(hears), timeout_s=30, what="that it hears")
     assert "work.taken" not in said.read_text()
     assert "Hearing" not in stack.log("stream").read_text()
+
+
+def test_a_relay_that_has_ended_by_itself_ends_the_process_which_is_begun_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def hearing(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(stream.relay, "keep_telling", lambda _: None)
+    monkeypatch.setattr(stream, "_stream", hearing)
+    with pytest.raises(Transient, match="the relay to the event bus ended by itself"):
+        asyncio.run(asyncio.wait_for(stream._until_told(None, None, print), 30))

@@ -72,19 +72,23 @@ async def _until_told(exchange: str | None, given: list[str] | None, say: Say) -
         named = {one: _names(one, given)}
     relaying = threading.Thread(target=relay.keep_telling, args=(stop := threading.Event(),))
     relaying.start()
+    telling = asyncio.create_task(asyncio.to_thread(relaying.join))
     settle()
     streaming = [asyncio.create_task(_stream(*each, say)) for each in named.items()]
     ending = asyncio.create_task(asked.wait())
-    await asyncio.wait([*streaming, ending], return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait([*streaming, ending, telling], return_when=asyncio.FIRST_COMPLETED)
+    fell_silent = telling.done()
     ending.cancel()
     stop.set()
-    await asyncio.to_thread(relaying.join)
+    await telling
     failed = [task for task in streaming if task.done()]
     for task in streaming:
         task.cancel()
     await asyncio.gather(*streaming, return_exceptions=True)
     for task in failed:
         task.result()
+    if fell_silent:
+        raise Transient("the relay to the event bus ended by itself")
     logger.info("feed.ended")
 
 
