@@ -236,6 +236,7 @@ def _observed(decision: Decision, loss: float | None, held: Held, before: Before
         book=decision.book_id,
         cycle=decision.cycle_id,
         symbol=decision.symbol,
+        decided=decision.listed,
         failed=decision.failed,
         latency_ms=decision.latency_ms,
         weight=weight,

@@ -23,7 +23,8 @@ LEAST_PROBABILITY = 1e-12  # a forecast that ruled out what happened costs 27.6 
 class Observation:
     """One arm's decision on one symbol in one cycle. None: not known yet, or not measured.
 
-    One that did not decide is a forecast of a symbol that the other arm decided: of it only the loss counts.
+    One that did not decide is a forecast of a symbol that the other arm decided, or that has ended: of it only the loss
+    counts.
     """
 
     arm: str

@@ -312,6 +312,7 @@ def _observations(arm: str, data: ReplayData, result: Result, timed: TimedArm, *
                     book=data.book.pk,
                     cycle=row,
                     symbol=symbol,
+                    decided=bool(listed[row, column]),
                     failed=any(timed.failed[calls]),
                     latency_ms=next(iter(timed.latency_ms[calls]), None),
                     weight=float(run.held[row, column]),

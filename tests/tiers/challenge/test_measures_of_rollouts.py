@@ -75,7 +75,10 @@ def test_in_shadow_a_symbol_that_has_ended_says_nothing(book, times, challenger,
     n_ended = sum(ts - times[FIRST] > LONGEST_CLOSURE for ts in times[FIRST : FIRST + 8])
     assert n_ended > 0
     n_known = 8 * len(SYMBOLS) - 1 - n_ended  # what came of the last bar is never known
-    assert len(measured(row)["challenger"].pnl_bps) == n_known
+    found = measured(row)["challenger"]
+    assert len(found.pnl_bps) == n_known
+    n_decided = 9 * len(SYMBOLS) - sum(ts - times[FIRST] > LONGEST_CLOSURE for ts in times[FIRST : FIRST + 9])
+    assert found.n_decisions == n_decided
 
 
 def test_bars_that_the_book_has_not_reached_do_not_count(book, times, challenger):
