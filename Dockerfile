@@ -26,4 +26,4 @@ USER helios
 VOLUME /var/lib/helios
 EXPOSE 8000
 # Orchestrators send SIGTERM: the server finishes its requests, a worker its task.
-CMD ["uvicorn", "helios.asgi:application", "--loop", "asyncio", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", "--no-proxy-headers", "--limit-concurrency", "900", "--http", "helios.web.connections:PatientProtocol", "--ws", "none"]
+CMD ["uvicorn", "helios.asgi:application", "--loop", "asyncio", "--host", "0.0.0.0", "--port", "8000", "--no-access-log", "--no-proxy-headers", "--limit-concurrency", "900", "--backlog", "100", "--http", "helios.web.connections:PatientProtocol", "--ws", "none"]

@@ -84,7 +84,8 @@ def web(env: Env) -> ProcessSpec:
     argv = [
         *(sys.executable, "-m", "uvicorn", "helios.asgi:application"),
         *("--host", "127.0.0.1", "--port", str(env.web_port), "--no-access-log", "--no-proxy-headers"),
-        *("--limit-concurrency", "900", "--http", "helios.web.connections:PatientProtocol", "--ws", "none"),
+        *("--limit-concurrency", "900", "--backlog", "100"),
+        *("--http", "helios.web.connections:PatientProtocol", "--ws", "none"),
         *("--loop", "asyncio"),  # ccxt brings uvloop, which uvicorn would take by itself
     ]
     return ProcessSpec(name="web", argv=argv, port=env.web_port, port_variable="HELIOS_WEB_PORT")

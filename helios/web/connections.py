@@ -8,6 +8,7 @@ each header, each chunk and each read: a request has a bounded number of them to
 from __future__ import annotations
 
 import math
+import resource
 from collections import Counter
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -27,7 +28,18 @@ HEAD: Final = 16_384  # bytes of a head, and that h11 is given at a time
 HEADERS: Final = 100
 CHUNKS: Final = 256  # of a body that comes without a Content-Length
 READS, READ = 512, 16  # beyond so many reads of a connection, each has at least so many bytes in the mean
+SPARE: Final = 200  # files for all else, and for the connections that are taken in one turn of the loop
 _open: dict[PatientProtocol, None] = {}  # the oldest first
+
+
+def allow_files() -> int:
+    """Have this process open as many files as it may ever; how many that is. Shells and services begin with 1,024."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
+_FILES: Final = allow_files()
 
 
 class TooManyError(Exception):
@@ -62,7 +74,8 @@ class PatientProtocol(H11Protocol):
         super().__init__(*args, **kwargs)
         self.conn = CountingConnection(h11.SERVER, HEAD)
         self._reads, self._bytes = 0, 0
-        self._most, self.limit_concurrency = self.limit_concurrency or math.inf, None  # it would send anybody away
+        self._most = min(self.limit_concurrency or math.inf, max(1, _FILES - SPARE))
+        self.limit_concurrency = None  # it would send anybody away
         self._made, self._whose = self.loop.time(), (object(), "")
 
     def data_received(self, data: bytes) -> None:

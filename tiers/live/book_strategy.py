@@ -16,7 +16,6 @@ from tiers.contracts import Bars, BookView, FloatArray, RiskDecision, TargetWeig
 from tiers.contracts.errors import Rejected
 from tiers.contracts.parameters import PortfolioParams
 from tiers.contracts.weights import quantised
-from tiers.live import book_params
 from trading.books.read import get_book
 from trading.models import Book
 from trading.strategies import Strategy
@@ -68,7 +67,7 @@ class Allocation:
     returns: FloatArray
     params: PortfolioParams
     own: TargetWeights | None = None  # of the tiers, once they were asked
-    listed: Collection[str] | None = None  # of a backtest, which leaves out the others; None in a book
+    listed: Collection[str] = ()  # the symbols between which a strategy divides the money
 
     def serving(self, own: TargetWeights) -> TargetWeights:
         """What the book goes by: the tiers' targets, or those of its strategy."""
@@ -108,10 +107,7 @@ class Allocation:
             reason="no_change",
             denials=(),
         )
-        listed = book_params.listed(self.book) if self.listed is None else self.listed
-        wanted, of_them = self.view.weights.copy(), merge.mask(self.bars.symbols, listed)
-        if self.listed is None:  # the part of a name that has not begun waits
-            of_them |= ~np.isfinite(self.bars.close).any(axis=0)
+        wanted, of_them = self.view.weights.copy(), merge.mask(self.bars.symbols, self.listed)
         wanted[of_them] = wanted_weights(strategy, self.bars.close[:, of_them], wanted[of_them])
         return self.merged(held, replace(held, weights=wanted), frozenset(own.symbols))
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import socket
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,6 +20,7 @@ from uvicorn.server import ServerState
 
 from helios.web import connections, lanes
 from tests.support.lanes import serving
+from tests.support.places import ROOT
 
 LARGE = b"x" * 16_777_216
 
@@ -263,3 +268,40 @@ def test_who_sends_letter_by_letter_is_let_go() -> None:
     came, closed = asyncio.run(answered(*[b"a"] * (connections.READS + 1)))
     assert came.startswith(b"HTTP/1.1 400 ")
     assert closed
+
+
+FEW_FILES = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (200, 400))
+import django, uvicorn
+django.setup()
+from helios.web import connections
+from tests.helios.web.test_connections import answer
+config = uvicorn.Config(answer, port=0, http=connections.PatientProtocol, lifespan="off", log_config=None, backlog=100)
+server = uvicorn.Server(config)
+listening = config.bind_socket()
+listening.listen(100)
+print(listening.getsockname()[1], flush=True)
+server.run(sockets=[listening])
+"""
+
+
+def test_a_process_of_few_files_answers_while_a_stranger_takes_all_connections() -> None:
+    """A shell gives a process 1,024; what is accepted beyond the last one would hold up the loop of events."""
+    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "helios.settings", "PYTHONPATH": str(ROOT)}
+    argv = [sys.executable, "-c", FEW_FILES]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=environ, cwd=ROOT, text=True) as process:
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())
+            flood = [socket.create_connection(("127.0.0.1", port), 30, ("127.0.0.2", 0)) for _ in range(450)]
+            for each in flood:
+                with contextlib.suppress(OSError):  # it was closed to make room
+                    each.sendall(b"GET /hang HTTP/1.1\r\nHost: h\r\n\r\n")
+            with socket.create_connection(("127.0.0.1", port), 30) as line:
+                line.sendall(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                assert b"200 OK" in line.recv(1024)
+            for each in flood:
+                each.close()
+        finally:
+            process.kill()

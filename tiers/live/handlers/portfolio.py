@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from helios.rollouts.core.assignment import Assignment
+import numpy as np
+
+from helios.db.failures import savepoint
+from helios.rollouts.core.assignment import Assignment, Kind
 from tiers.challenge import arms, record, shadow_book
 from tiers.challenge.arms import Answer
-from tiers.contracts import TargetWeights, adjusted, shortest
+from tiers.contracts import Bars, BookView, TargetWeights, adjusted, shortest
 from tiers.contracts.returns import window_returns
-from tiers.live import book_strategy, lookback, store
+from tiers.live import book_params, book_strategy, lookback, store
 from tiers.live.stage_context import StageContext, StageResult, of_arms
-from trading.models import PipelineCycle, Stage
+from trading.models import Book, PipelineCycle, Stage
 from trading.strategies.registry import TIERS
 
 
@@ -32,15 +37,23 @@ def run(ctx: StageContext) -> StageResult:
         "book": view,
         "params": limits,
     }
+    strategies = [each for each in arms.assignments(ctx.cycle, Stage.PORTFOLIO) if each.kind == Kind.STRATEGY]
     allocation = book_strategy.Allocation(
-        book=ctx.book, bars=bars, risk=decision, view=view, returns=returns, params=limits
+        book=ctx.book,
+        bars=bars,
+        risk=decision,
+        view=view,
+        returns=returns,
+        params=limits,
+        listed=_taking_part(ctx.book, bars) if strategies or ctx.book.strategy else (),
     )
+    views = _shadow_views(view, bars, strategies)
 
     def challenging(assignment: Assignment) -> TargetWeights:
         """In shadow from what its own answers so far would hold, else from what the book holds."""
         if not assignment.shadow:
             return allocation.challenging(assignment)
-        own = shadow_book.view(view, bars, assignment)
+        own = views.get(assignment.rollout_id) or shadow_book.view(view, bars, assignment)
         again = assignment.challenger == TIERS
         tiers = arms.champion(ctx.cycle, Stage.PORTFOLIO).run(**{**inputs, "book": own}) if again else allocation.own
         return replace(allocation, view=own, own=tiers).challenging(assignment)
@@ -64,6 +77,22 @@ def run(ctx: StageContext) -> StageResult:
         rows=[store.targets_row(ctx.cycle, targets)],
         write=partial(_record, answer=answer) if answer.trials else None,
     )
+
+
+def _taking_part(book: Book, bars: Bars) -> set[str]:
+    """The symbols that a strategy divides the money between: the part of one that has not begun waits."""
+    known = zip(bars.symbols, np.isfinite(bars.close).T, strict=True)
+    return {*book_params.listed(book), *(symbol for symbol, has in known if not has.any())}
+
+
+def _shadow_views(real: BookView, bars: Bars, strategies: Sequence[Assignment]) -> dict[int, BookView]:
+    """Read before their clocks start; what goes wrong here goes wrong again, and is told, in the trial."""
+    found = {}
+    for each in strategies:
+        with contextlib.suppress(Exception), savepoint():
+            if each.shadow:
+                found[each.rollout_id] = shadow_book.view(real, bars, each)
+    return found
 
 
 def _record(cycle: PipelineCycle, *, answer: Answer[TargetWeights]) -> dict[str, Any]:
