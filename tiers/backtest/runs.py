@@ -269,8 +269,10 @@ def _temperature(model: MLModel) -> str:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Figures by their labels, in the order of these: the database keeps another one."""
     found: dict[str, Any] = {}
-    for name, value in values.items():
+    for name in sorted(values, key=[*LABELS, *values].index):
+        value = values[name]
         label = LABELS.get(name, name.replace("_", " "))
         found |= _flat(value, f"{label}: ") if isinstance(value, dict) else {f"{prefix}{label}": value}
     return found

@@ -14,7 +14,7 @@ import pytest
 
 from helios.modules.loading import ActiveModule
 from tests.support.backtests import LinearModel, lots, market, prices, short_params
-from tiers.backtest import charts, presentation, report
+from tiers.backtest import charts, presentation, report, runs
 from tiers.backtest.engine import Config, Result, monthly_returns, run_helios, run_strategy
 from tiers.backtest.exact import Initial
 from tiers.backtest.history import ServingModels
@@ -375,3 +375,14 @@ def test_code_that_helios_does_not_ship_is_named_where_it_decided(result: Result
     assert told == "Parameters in the place of the usual ones: risk.target_volatility 0.6."
     costs = {"fee": 5.0, "slippage": 2.0}
     assert (outcome.to_json()["cash"], outcome.to_json()["costs_bps"]) == (100_000.0, costs)
+
+
+def test_the_figures_of_a_model_come_in_the_order_of_training() -> None:
+    kept = {"model": {"n_calls": 29, "log_loss": 1.1, "always_up": 0.4, "hit_rate": 0.6}, "other": 1}
+    assert list(runs._flat(kept)) == [
+        "model: log loss, less is better",
+        "model: BUY and SELL calls that were right",
+        "model: of these, moves that were up",
+        "model: BUY and SELL calls",
+        "other",
+    ]
