@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import resource
+import sys
 from collections import Counter
 from http import HTTPStatus
 from typing import Any, Final, cast
@@ -36,7 +37,7 @@ def allow_files() -> int:
     """Have this process open as many files as it may ever; how many that is. Shells and services begin with 1,024."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most
+    return sys.maxsize if most == resource.RLIM_INFINITY else most
 
 
 _FILES: Final = allow_files()
