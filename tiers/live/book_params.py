@@ -35,6 +35,8 @@ def params_of(book: Book, known: Sequence[Instrument] | None = None) -> Pipeline
 
 def began(book: Book) -> datetime | None:
     """The bar of its first cycle; None before that."""
+    if book._state.adding:  # noqa: SLF001 - Django says so of what is drafted
+        return None
     first: datetime | None = book.cycles.aggregate(first=Min("bar_ts"))["first"]
     return first
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import psycopg2
@@ -24,7 +25,7 @@ from helios import outage
 from helios.db import statements
 from helios.env import get_env
 from helios.errors import Rejected, Transient
-from tiers.live import chain, inference, latency
+from tiers.live import book_params, chain, inference, latency
 from trading.books import ledger
 from trading.books import write as books
 from trading.books.accounting import written
@@ -59,8 +60,9 @@ def prepare(
     name: str | None,
     auto_trading: bool,
     feed: Feed = STORED,
+    params: Mapping[str, Any] = MappingProxyType({}),
 ) -> Plan:
-    """Check everything that can be checked, and draft the replay's own book.
+    """Check everything that can be checked, and draft the replay's own book, with these parameters of the tiers.
 
     Without `first` the last `n_bars` bars are replayed. `Rejected` says what is missing: bars, a model, a name.
     """
@@ -87,7 +89,9 @@ def prepare(
         flag_overrides={"auto_trading": True} if auto_trading else {},
         replay_from=wanted[0],
         replay_until=wanted[-1],
+        params=dict(params),
     )
+    book_params.params_of(drafted)
     feeds.check(drafted)
     feeds.refuse_others(drafted, wanted[0], wanted[-1])
     return Plan(book=drafted, bars=tuple(wanted))

@@ -68,3 +68,7 @@ def test_parameters_of_the_tiers_are_the_books_own_and_others_are_refused(
     assert not Book.objects.exists()
     run("--params", '{"execute": {"max_notional": "5000000"}}')
     assert book_params.params_of(Book.objects.get()).execute.max_notional == 5_000_000
+    words = ("--symbols", "AAPL", "--timeframe", "1d", "--strategy", "sma_cross", "--params")
+    answered("paper_book", "sma", *words, '{"fast": 3, "slow": 8, "execute": {"max_notional": "7"}}')
+    book = Book.objects.get(name="sma")
+    assert (book.strategy["params"], book_params.params_of(book).execute.max_notional) == ({"fast": 3, "slow": 8}, 7)

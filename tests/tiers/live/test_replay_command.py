@@ -161,7 +161,10 @@ def test_a_file_of_other_bars_than_are_stored_is_refused_before_anything_is_made
 
 
 def test_a_taken_name_is_told_in_words(market, inline):
-    replay(*DESK)
+    replay(*DESK, "--params", '{"execute": {"max_notional": "7"}}')
+    assert Book.objects.get().params == {"execute": {"max_notional": "7"}}
+    with pytest.raises(CommandError, match="PipelineParams"):
+        replay(*DESK[:-1], "other", "--params", '{"most": 1}')
     with pytest.raises(CommandError, match="a new book's name must be free, was taken: desk"):
         replay(*DESK)
 

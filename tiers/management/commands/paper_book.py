@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
+from dataclasses import fields
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -14,6 +15,7 @@ from helios.errors import DataError
 from helios.plain_command import PlainCommand, actor, json_object
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
+from tiers.contracts.parameters import PipelineParams
 from tiers.live import book_params, inference
 from trading.books import write as books
 from trading.market import instruments
@@ -44,7 +46,7 @@ class Command(PlainCommand):
         parser.add_argument(
             "--params",
             default="{}",
-            help='as JSON; of a strategy {"fast": 10, "slow": 30}, of helios {"execute": {"max_notional": "5000000"}}',
+            help='as JSON; of a strategy {"fast": 10, "slow": 30}, of tiers {"execute": {"max_notional": "5000000"}}',
         )
         parser.add_argument("--cash", help="money at the start, in the currency of the symbols")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -78,11 +80,13 @@ class Command(PlainCommand):
 
 
 def _kept(name: str, given: dict[str, Any]) -> dict[str, Any]:
-    """A strategy and its parameters as a book keeps them, or those of the tiers, which decide without a strategy."""
+    """A strategy and its parameters as a book keeps them, and those of the tiers, in whose limits it decides."""
+    of_tiers = {part.name: given[part.name] for part in fields(PipelineParams) if part.name in given}
+    own = {each: value for each, value in given.items() if each not in of_tiers}
     if name == registry.TIERS:
         return {"params": given}
-    registry.make(name, given)
-    return {"strategy": {"name": name, "params": given}}
+    registry.make(name, own)
+    return {"params": of_tiers, "strategy": {"name": name, "params": own}}
 
 
 def _money(text: str) -> Decimal:

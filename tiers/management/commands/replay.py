@@ -16,7 +16,7 @@ from rich.table import Table
 
 from helios.console import Console
 from helios.errors import DataError
-from helios.plain_command import PlainCommand
+from helios.plain_command import PlainCommand, json_object
 from helios.progress import progress_of
 from helios.redaction import printable
 from helios.stack.workers import running_workers
@@ -42,6 +42,9 @@ class Command(PlainCommand):
         parser.add_argument("--name", help="name of the new book")
         parser.add_argument("--resume", metavar="BOOK", help="go on with the book of a replay that was interrupted")
         parser.add_argument("--source", default="table", help="table, or the same bars in sample or file:PATH")
+        parser.add_argument(
+            "--params", default="{}", help='of the tiers, as JSON: {"execute": {"max_notional": "5000000"}}'
+        )
         parser.add_argument("--timeout", type=float, default=60.0, help="seconds to wait for one cycle")
         parser.add_argument("--workers", action="store_true", help="start workers for this replay only")
         parser.add_argument("--continuous", action="store_true", help="leave the bars to beat, and return")
@@ -94,6 +97,7 @@ class Command(PlainCommand):
             name=options["name"],
             feed=Feed.parse(options["source"]),
             auto_trading=not options["no_auto_trading"],
+            params=json_object("--params", options["params"]),
         )
 
     def _say_what_stays(self, plan: replay.Plan) -> None:
