@@ -11,6 +11,7 @@ from celery.exceptions import Retry
 from celery.signals import task_prerun
 from django.conf import settings
 from django.db import close_old_connections
+from kombu import compression
 
 from helios.errors import HeliosError, Rejected, error_text
 from helios.liveness import begin_task, told_to_end
@@ -84,6 +85,8 @@ def readable_elsewhere(error: BaseException) -> Exception:
     return HeliosError(error_text(error))
 
 
+# Nothing of ours is packed, and of a few bytes it makes many.
+compression._decoders.clear()  # type: ignore[attr-defined]  # noqa: SLF001
 config = OfCelery()
 app = Celery("helios", task_cls=SelfContainedTask)
 app.config_from_object("helios.celery:config")

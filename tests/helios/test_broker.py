@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import json
 from base64 import b64encode
 from contextlib import suppress
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 import redis
 from django.conf import settings
-from kombu import Connection, Consumer
+from kombu import Connection, Consumer, Message
+from kombu.exceptions import DecodeError
 from kombu.pidbox import Mailbox
 from kombu.transport import redis as transport
 
@@ -150,3 +152,10 @@ def test_what_was_taken_by_nobody_is_given_back_but_for_what_cannot_be_read(
         channel.qos.restore_visible(num=10, interval=1)
     assert (clean_redis.hlen("unacked"), clean_redis.zcard("unacked_index")) == (0, 0)
     assert heard() == (["1"], 0)
+
+
+def test_no_message_is_unpacked_in_whatever_queue_it_lies() -> None:
+    message = Message(bz2.compress(b" " * 100_000_000), headers={"compression": "application/x-bz2"})
+    assert (len(message.body) < 1_000, message.errors[0][0]) == (True, KeyError)
+    with pytest.raises(DecodeError):
+        message.payload  # noqa: B018 - reading it raises
