@@ -7,7 +7,7 @@ events; older ones are in the database alone.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -74,11 +74,13 @@ class Bus:
                 pipe.hset(_MARKS, mapping=marks)
             pipe.execute()
 
-    def marks(self) -> dict[str, str]:
-        """Up to where publishers have come."""
+    def marks(self, names: Sequence[str]) -> list[str]:
+        """Up to where publishers of these names have come; empty where nothing is known."""
+        if not names:
+            return []
         with self.asking():
-            found: dict[bytes, bytes] = self.client.hgetall(_MARKS)  # type: ignore[assignment]  # of the asynchronous one
-        return {name.decode(errors="replace"): mark.decode(errors="replace") for name, mark in found.items()}
+            found: list[bytes | None] = self.client.hmget(_MARKS, names)  # type: ignore[assignment]  # of the asynchronous one
+        return [(mark or b"").decode(errors="replace") for mark in found]
 
     def read(self, topic: str, after: str = BEGINNING, *, n: int = 100) -> list[Entry]:
         """The next events of a topic behind a place, again as often as one asks."""

@@ -88,9 +88,10 @@ class Relay:
 
     def step(self) -> int:
         """Tell what came since the last step, a part of it if it is much; how many entries were read."""
-        marks = self.bus.marks()  # workers reach them, too
         newest = statements.fetch(_NEWEST, [])
-        behind = {book: told for book, last in newest if (told := _told(marks.get(f"ledger:{book}", ""), last)) < last}
+        marks = self.bus.marks([f"ledger:{book}" for book, _ in newest])  # workers reach them, too
+        told = ((book, last, _told(mark, last)) for (book, last), mark in zip(newest, marks, strict=True))
+        behind = {book: reached for book, last, reached in told if reached < last}
         found = statements.fetch(_BEHIND, [list(behind), list(behind.values()), AT_ONCE])
         if not found:
             return 0
