@@ -196,10 +196,11 @@ def test_a_changed_entry_is_found(desk: Desk, sequence: int) -> None:
     assert collect().chains[0].broken_at == sequence
 
 
-def test_an_entry_that_cannot_be_hashed_is_found(desk: Desk) -> None:
+@pytest.mark.parametrize("forged", [{}, {"hash": ""}])
+def test_an_entry_that_cannot_be_hashed_is_found(desk: Desk, forged: dict[str, Any]) -> None:
     book = desk.book()
     desk.entries(book, 5)
-    tamper(book, 4, payload={"n": 10**30})
+    tamper(book, 4, payload={"n": 10**30}, **forged)
     assert collect().chains[0].broken_at == 4
     assert ledger.verify(book.pk).sequence == 4
 

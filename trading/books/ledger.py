@@ -63,12 +63,12 @@ def entry_hash(previous: str, sequence: int, kind: str, payload: dict[str, Any])
     return hashlib.sha256(body).hexdigest()
 
 
-def wanted_hash(previous: str, sequence: int, entry: LedgerEntry) -> str:
-    """The hash that an entry should have there; empty where its payload is none that `draft` writes."""
+def wanted_hash(previous: str, sequence: int, entry: LedgerEntry) -> str | None:
+    """The hash that an entry should have there; None, which no entry has, where its payload is none of `draft`'s."""
     try:
         return entry_hash(previous, sequence, entry.kind, entry.payload)
     except UNREAD:
-        return ""
+        return None
 
 
 def draft(
@@ -101,6 +101,6 @@ def verify(book_id: int) -> Break | None:
     for entry in entries.iterator(chunk_size=50):
         wanted = wanted_hash(previous, expected, entry)
         if entry.sequence != expected or entry.previous_hash != previous or entry.hash != wanted:
-            return Break(expected, wanted, entry.hash)
+            return Break(expected, wanted or "", entry.hash)
         previous, expected = entry.hash, expected + 1
     return None

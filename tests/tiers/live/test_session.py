@@ -314,3 +314,12 @@ def test_of_minutes_that_nothing_closes_not_all_trades_are_kept(
     }
     session._minutes["a"].bucket(MINUTE, (10.0, 10.0, 10.0, 10.0, 9.0))
     assert session._minutes["a"].n_open == 0
+
+
+def test_a_venue_that_is_away_for_days_is_asked_and_heard_again(session: Session) -> None:
+    session._minutes = {"BTCZAR": Minutes(symbol="VALR:BTC-ZAR", until=0)}
+    session._refused["BTCZAR"] = 5_000
+    session._asking["BTCZAR"] = float("inf")
+    session._repaired("BTCZAR", 0, None)
+    assert session._asking["BTCZAR"] <= time.monotonic() + session_module.LONGEST_PAUSE_S
+    assert session_module._doubled(1.0, 5_000) == session_module.LONGEST_PAUSE_S

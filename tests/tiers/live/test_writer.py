@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -180,3 +180,15 @@ def test_a_bar_that_never_can_be_stored_keeps_no_other_from_being_stored(
         made.told.put(told)
     made.run()
     assert stored == [1, 2, 4, 5, 6, 7]
+
+
+def test_nothing_is_stored_behind_bars_that_were_left_to_the_next_process(made: Writer) -> None:
+    tried = list[list[int]]()
+
+    def write(closed: Sequence[Told], _source: str) -> list[Event]:
+        tried.append([one.closed.close for one in closed])
+        raise DataError("one of them") if len(closed) > 1 else Transient("away")
+
+    made.ending.set()
+    assert made._store(write, [bar(1), bar(2)]) is False
+    assert tried == [[1, 2], [1]]

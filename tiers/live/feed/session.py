@@ -142,7 +142,7 @@ class Session:
                 for each in self._minutes.values():
                     each.lost()
                 tries = 1 if lasted else tries + 1
-                pause_s = min(LONGEST_PAUSE_S, self.pause_s * 2 ** (tries - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
+                pause_s = _doubled(self.pause_s, tries - 1) * random.uniform(0.5, 1.0)  # noqa: S311
                 logger.bind(error=error_text(error), pause_s=round(pause_s, 1)).warning("feed.lost")
                 if not lasted:
                     await asyncio.to_thread(self._tell, "feed.lost", {"error": error_text(error), "try": tries})
@@ -235,7 +235,7 @@ class Session:
                     self._told.put(recorder.bar_event(minutes.symbol, Timeframe.M1, close, row))
             self._know(minutes, after, known, found.rows, [each for each in found.unusable if each > after])
         self._refused[code] = 0 if known > after else self._refused[code] + 1
-        pause_s = min(WATCH_S * 2 ** self._refused[code], LONGEST_PAUSE_S) if self._refused[code] else 0.0
+        pause_s = _doubled(WATCH_S, self._refused[code]) if self._refused[code] else 0.0
         self._asking[code] = time.monotonic() + pause_s
 
     def _know(
@@ -333,6 +333,11 @@ def _reporting(target: Callable[[], None], loop: asyncio.AbstractEventLoop, ende
         target()
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where the session is awaited
         loop.call_soon_threadsafe(fail, error)
+
+
+def _doubled(pause_s: float, n: int) -> float:
+    """A pause doubled so often, however often: a venue may be away for days."""
+    return min(LONGEST_PAUSE_S, pause_s * float(2 ** min(n, 16)))
 
 
 def _tick(pair: Pair) -> float:

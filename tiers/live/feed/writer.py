@@ -129,7 +129,7 @@ class Writer:
                 pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
             except DatabaseError as error:
                 if half := len(closed) // 2:
-                    return all([self._store(write, closed[:half]), self._store(write, closed[half:])])
+                    return self._store(write, closed[:half]) and self._store(write, closed[half:])
                 logger.bind(error=error_text(error), bars=1).error("feed.left_out")
                 return True
             else:
