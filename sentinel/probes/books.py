@@ -5,7 +5,8 @@ Money is read by one statement each: two would see two moments, and a fill in be
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import groupby
@@ -22,7 +23,7 @@ from sentinel.probes.bounded import bounded
 from trading.books.accounting import Booked, Fill, Holding, replay
 from trading.books.ledger import GENESIS, wanted_hash
 from trading.books.read import last_bar
-from trading.enums import ActionKind
+from trading.enums import ActionKind, Timeframe
 from trading.market import timeframes
 from trading.market.actions import Action
 from trading.models import Book, FeedCoverage, Instrument, LedgerEntry, MarketGap, MarketOHLC, Order, PipelineCycle
@@ -56,7 +57,7 @@ FROM positions p FULL JOIN moves m USING (book_id, symbol) JOIN portfolio_state 
 ORDER BY book_id, symbol, m.bar_ts, m.place, m.id
 """
 
-OF_NO_FILLS = Holding(quantity=Decimal("NaN"))  # what rows make that no account can book
+UNBOOKABLE = Holding(quantity=Decimal("NaN"))  # what rows make that no account can book
 
 
 def live_trading() -> tuple[bool, str]:
@@ -83,19 +84,17 @@ def _series(now: datetime) -> Iterator[Series]:
         if clock is None:
             continue
         bar_s = timeframes.seconds(book.timeframe)
+        closes = {symbol: _closes(symbol, book.timeframe, clock) for symbol in book.symbols}
+        lacking = _lacking(closes)
         for symbol in book.symbols:
-            closes = _closes(symbol, book.timeframe, clock)
-            lacking = (
-                MarketGap.objects.filter(symbol=symbol, until__gt=closes[0]) if closes else MarketGap.objects.none()
-            )
             yield Series(
                 book=book.name,
                 mode=Mode(book.mode),
                 symbol=symbol,
                 bar_s=bar_s,
-                closes=closes,
+                closes=closes[symbol],
                 known_until=known.get(symbol),
-                lacking=tuple(lacking.values_list("after", "until")),
+                lacking=tuple(lacking[symbol]),
                 clock=clock,
                 always_open=calendars.get(symbol, "24/7") == "24/7",
             )
@@ -109,6 +108,16 @@ def _closes(symbol: str, timeframe: str, clock: datetime) -> tuple[datetime, ...
     if not newest:
         newest = list(bars.order_by("-bar_ts").values_list("bar_ts", flat=True)[:WINDOW_BARS])
     return tuple(reversed(newest))
+
+
+def _lacking(closes: Mapping[str, Sequence[datetime]]) -> Mapping[str, list[tuple[datetime, datetime]]]:
+    """The times (after, until] since these closes in which a venue does not have the minutes, by symbol."""
+    found = defaultdict(list)
+    if beginnings := [each[0] for each in closes.values() if each]:
+        noted = MarketGap.objects.filter(symbol__in=closes, timeframe=Timeframe.M1, until__gt=min(beginnings))
+        for symbol, after, until in noted.values_list("symbol", "after", "until"):
+            found[symbol].append((after, until))
+    return found
 
 
 def cycles() -> tuple[tuple[RunningCycle, ...], str]:
@@ -165,7 +174,7 @@ def _position(book: str, symbol: str, lines: list[tuple[Any, ...]]) -> PositionA
     try:
         made = replay(Decimal(0), moves).holdings.get(symbol, Holding())
     except UNREAD:  # workers write these rows, and one keeps no other position from being judged
-        made = OF_NO_FILLS
+        made = UNBOOKABLE
     return PositionAccount(
         book=book,
         symbol=symbol,

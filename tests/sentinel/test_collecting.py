@@ -288,6 +288,8 @@ def test_gaps_are_found_in_the_tables(desk: Desk) -> None:
     FeedCoverage.objects.create(symbol="BTC/USD", until=NOW)
     assert "BAR_GAPS" not in codes(collect(now=NOW))
     at = {"after": NOW - 12 * HOUR, "until": NOW - 11 * HOUR}
+    MarketGap.objects.create(symbol="BTC/USD", timeframe="1d", reason="of days", **at)
+    assert "BAR_GAPS" not in codes(collect(now=NOW))
     MarketGap.objects.create(symbol="BTC/USD", timeframe="1m", reason="silent", **at)
     assert "BAR_GAPS" in codes(collect(now=NOW))
 

@@ -75,9 +75,11 @@ class Minutes:
         self._forgotten = self.until
 
     def trade(self, at: int, price: float, quantity: float, side: str, trade_id: str = "") -> None:
-        """A trade was told; `trade_id` is empty where the venue names none."""
-        self.n_open += 1
-        self.open.setdefault(at // MINUTE * MINUTE + MINUTE, []).append((at, price, quantity, side, trade_id))
+        """A trade was told; `trade_id` is empty where the venue names none. One of a minute that is known is late."""
+        close = at // MINUTE * MINUTE + MINUTE
+        if close > self.until and close not in self.known:
+            self.n_open += 1
+            self.open.setdefault(close, []).append((at, price, quantity, side, trade_id))
 
     def bucket(self, close: int, row: Row | None) -> Closed | None:
         """The venue's bar of a minute that is over; None where that was known before, and is the same.
@@ -142,9 +144,9 @@ class Minutes:
                     found.append(Higher(timeframe=timeframe, close=close, n=n))
         return found
 
-    def lost(self) -> None:
-        """The connection is gone: trades of open minutes may be missing."""
-        self.heard_from = None
+    def lost(self, heard_from: int | None = None) -> None:
+        """Trades of open minutes may be missing; every one is heard anew from that moment on, None while none is."""
+        self.heard_from = heard_from
         self.open.clear()
         self.n_open = 0
 

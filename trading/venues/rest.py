@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, Self, TypeVar
 import orjson
 from requests import PreparedRequest, RequestException, Response, Session
 
-from helios.breakers import breaker
+from helios.breakers import CircuitOpen, breaker
 from helios.errors import Rejected, Transient
 from trading.venues import bounded
 from trading.venues.answers import shown
@@ -60,10 +60,15 @@ class Pace:
 
 
 def tried(once: Callable[[], T], sleep: Callable[[float], None]) -> T:
-    """What `once` answers, called again after pauses where that may help. Raises: as `once`, at its last try."""
+    """What `once` answers, called again after pauses where that may help. Raises: as `once`, at its last try.
+
+    A breaker that is open stays so for longer than these pauses.
+    """
     for pause in (FIRST_PAUSE_S * 2**n for n in range(TRIES - 1)):
         try:
             return once()
+        except CircuitOpen:
+            raise
         except Throttled as error:
             sleep(error.pause_s)
         except Transient:

@@ -106,6 +106,13 @@ def test_a_bar_in_another_unit_is_doubted_and_one_of_a_market_that_moves_is_not(
     assert of.doubt((11.12345678, 11.2, 11.0, 11.00000001, 7.0)) == ""
 
 
+def test_a_late_trade_of_a_minute_that_is_known_is_not_kept_behind_one_that_is_not():
+    of = minutes()
+    of.bucket(T + 3 * MINUTE, ROW)
+    of.trade(T + 2 * MINUTE + SECOND, 10.0, 1.0, "BUY")
+    assert (of.until, of.open, of.n_open) == (T, {}, 0)
+
+
 def test_a_lost_connection_forgets_what_may_lack_trades():
     of = minutes()
     told(of)

@@ -31,8 +31,10 @@ from trading.events import TickerEvent
 from trading.market.calendars import calendar
 from trading.market.gaps import Gap
 from trading.market.timestamps import microseconds, moment
+from trading.market.write import UpsertResult
 from trading.models import FeedCoverage, MarketGap, MarketOHLC, OrderBookSnapshot
-from trading.venues.streaming import Bucket, Ticker, Trade
+from trading.venues.base import Pair
+from trading.venues.streaming import Bucket, Depth, Ticker, Trade
 from trading.venues.valr.client import Client
 from trading.venues.valr.market import Market
 from trading.venues.valr.stream import Stream
@@ -304,16 +306,54 @@ def test_of_minutes_that_nothing_closes_not_all_trades_are_kept(
     """They are bounded for all pairs of a venue together."""
     monkeypatch.setattr(session_module, "MOST_OPEN", 30)
     session._minutes = {code: Minutes(symbol=code, until=0, heard_from=0) for code in "abc"}
+    session.now_us = lambda: 30
     for number, code in enumerate("abc" * 9 + "bbbbb"):
         session._minutes[code].trade(number, 10.0, 1.0, "BUY")
     session._forget_open()
     assert {code: (each.n_open, each.heard_from) for code, each in session._minutes.items()} == {
         "a": (9, 0),
-        "b": (0, None),
+        "b": (0, 30),
         "c": (9, 0),
     }
     session._minutes["a"].bucket(MINUTE, (10.0, 10.0, 10.0, 10.0, 9.0))
     assert session._minutes["a"].n_open == 0
+    row = (10.0, 10.0, 10.0, 10.0, 1.0)
+    for close in (MINUTE, 2 * MINUTE):  # the minute of which trades are forgotten, and the next one
+        session._minutes["b"].trade(close - 1, 10.0, 1.0, "BUY")
+        closed = session._minutes["b"].bucket(close, row)
+        assert closed is not None
+        assert (closed.row, closed.differs, len(closed.trades)) == (row, False, int(close > MINUTE))
+
+
+def test_bars_that_were_stored_before_count_once(session: Session) -> None:
+    session._minutes = {"BTCZAR": Minutes(symbol="VALR:BTC-ZAR", until=0)}
+    rows = {k * MINUTE: (9.0, 9.0, 9.0, 9.0, 1.0) for k in range(1, 61)}
+    anew = {
+        ("VALR:BTC-ZAR", "1m"): UpsertResult(inserted=2, unchanged=58),
+        ("VALR:BTC-ZAR", "1h"): UpsertResult(inserted=1),
+    }
+    session._repaired("BTCZAR", 58 * MINUTE, repair.Fetched(until=moment(60 * MINUTE), rows=rows, stored=anew))
+    assert session.n_stored == 3
+
+
+def test_an_answer_that_no_reader_foresees_costs_its_order_book_alone(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers = [], iter([KeyError("bids"), Depth("BTCZAR", 1, 1, [("9", "9", "1")], [], whole=True)])
+
+    def depth(_: Market, pair: Pair) -> Depth:
+        asked.append(pair.code)
+        if isinstance(answer := next(answers), Exception):
+            raise answer
+        session._ending.set()
+        return answer
+
+    monkeypatch.setattr(Market, "depth", depth)
+    session._books = OrderBooks({"BTCZAR": "VALR:BTC-ZAR"})
+    session.now_us = lambda: 2 * MINUTE - 1
+    session._ask_books()
+    assert asked == ["BTCZAR", "BTCZAR"]
+    assert session._told.qsize() == 1
 
 
 def test_a_venue_that_is_away_for_days_is_asked_and_heard_again(session: Session) -> None:

@@ -141,6 +141,13 @@ def test_what_is_no_answer_of_ccxts_is_told(spot: Any, answer: tuple, sentence: 
         told(market, SPOT)
 
 
+def test_a_trade_of_ccxts_without_a_symbol_is_told(spot: Any) -> None:
+    market, _ = spot(seconds(0))
+    market.client.exchange.fetch_trades = lambda *_: [{"timestamp": 1, "price": 1.0, "amount": 1.0}]
+    with pytest.raises(Transient, match="BINANCE must answer with trades of XRP/ETH, was one of None"):
+        told(market, SPOT)
+
+
 def stock_trade(second: float, number: int, exchange: str = "V", **other: Any) -> dict[str, Any]:
     at = f"{START + second * SECOND:%Y-%m-%dT%H:%M:%S.%f}789Z"
     return {"t": at, "x": exchange, "p": 187.25, "s": 100, "c": ["@"], "i": number, "z": "C"} | other

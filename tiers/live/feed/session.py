@@ -1,9 +1,8 @@
 """A venue's stream from its first message to the table, over lost connections, missed messages and restarts.
 
 One thread hears (an event loop), one writes what closes, one asks for what was missed, and without a line one asks for
-order books. A minute closes when the venue
-tells its bar; one that is overdue, or was missed while nothing was heard, is asked for by request. The bars that a
-process which is killed has not written, its successor asks for.
+order books. A minute closes when the venue tells its bar; one that is overdue, or was missed while nothing was heard,
+is asked for by request. The bars that a process which is killed has not written, its successor asks for.
 """
 
 from __future__ import annotations
@@ -104,7 +103,7 @@ class Session:
         line = self.stream
         self._books = OrderBooks({pair.code: pair.symbol for pair in self.pairs})
         ended: asyncio.Future[None] = loop.create_future()  # a thread that fails fails the session
-        looking = [self._look] if line is None else []
+        looking = [self._ask_books] if line is None else []
         threads = [
             threading.Thread(target=_reporting, args=(target, loop, ended))
             for target in (self._writer.run, partial(self._repair, loop), *looking)
@@ -179,12 +178,12 @@ class Session:
                 self._told.put(recorder.ticker_event(minutes.symbol, found))
         elif isinstance(found, Bucket):
             over = found.close <= now + SKEW  # the bar of a minute that is not over says nothing yet
-            if over and _n_open(self._hours[found.code], found.close - MINUTE, found.close):
+            if over and _n_due(self._hours[found.code], found.close - MINUTE, found.close):
                 if found.row is not None and sane(found.row) and (doubt := minutes.doubt(found.row)):
                     self._doubt(minutes, doubt)
                 else:
                     self._close(minutes, found)
-        elif minutes.until <= found.at <= now + SKEW:
+        elif found.at <= now + SKEW:
             minutes.trade(found.at, found.price, found.quantity, found.side, found.trade_id)
 
     def _doubt(self, minutes: Minutes, doubt: str) -> None:
@@ -213,7 +212,7 @@ class Session:
                 wanted = minutes.overdue(self._now())
                 if wanted is None or time.monotonic() < self._asking.get(code, 0.0):
                     continue
-                if not _n_open(self._hours[code], *wanted):
+                if not _n_due(self._hours[code], *wanted):
                     self._know(minutes, *wanted, {})
                 else:
                     self._asking[code] = inf
@@ -221,15 +220,17 @@ class Session:
             await asyncio.sleep(WATCH_S)
 
     def _forget_open(self) -> None:
-        """Of too many trades of open minutes those of whoever has most go; these minutes are whole no more."""
+        """Of too many trades of open minutes those of whoever has most go: these minutes keep none, later ones do."""
         while sum(each.n_open for each in self._minutes.values()) > MOST_OPEN:
-            max(self._minutes.values(), key=lambda each: each.n_open).lost()
+            most = max(self._minutes.values(), key=lambda each: each.n_open)
+            logger.bind(symbol=most.symbol, n=most.n_open).warning("feed.trades_forgotten")
+            most.lost(None if most.heard_from is None else self._now())
 
     def _repaired(self, code: str, after: int, found: repair.Fetched | None) -> None:
         known = after if found is None else microseconds(found.until)
         if found is not None and known > after:
             minutes = self._minutes[code]
-            self._n_repaired += len(found.rows)
+            self._n_repaired += sum(one.inserted + one.corrected for one in found.stored.values())
             for close, row in found.rows.items():
                 if after < close <= known and minutes.known.get(close) != row:  # else it was told by the stream
                     self._told.put(recorder.bar_event(minutes.symbol, Timeframe.M1, close, row))
@@ -309,13 +310,13 @@ class Session:
                 close_old_connections()
             loop.call_soon_threadsafe(self._repaired, code, after, found)
 
-    def _look(self) -> None:
+    def _ask_books(self) -> None:
         """Ask for the order books at the end of each minute, where no line tells of them."""
         while not self._ending.wait((MINUTE - self._now() % MINUTE) / SECOND):
             for pair in self.pairs:
                 try:
                     noted = self._books.answered(self.venue.depth(pair), self._now())
-                except HeliosError as error:
+                except (HeliosError, *UNREAD) as error:
                     logger.bind(symbol=pair.symbol, error=error_text(error)).warning("feed.no_book")
                     continue
                 if noted is not None:
@@ -344,7 +345,7 @@ def _tick(pair: Pair) -> float:
     return 0.0 if pair.lot is None else float(pair.lot.price_tick)
 
 
-def _n_open(hours: Calendar, after: int, until: int) -> int:
+def _n_due(hours: Calendar, after: int, until: int) -> int:
     """How many minutes of (after, until], in microseconds, lie in sessions."""
     first, last = hours.index("1m", np.array([after, until], "datetime64[us]"))
     return int(last - first)

@@ -130,7 +130,9 @@ class Market(OfClient):
     def _trade(self, row: Mapping[str, Any], pair: Pair) -> TradeRow:
         told, side = Answers(self.name), row.get("side")
         if row.get("symbol") != pair.code:
-            raise Transient(f"{self.name} must answer with trades of {pair.code}, was one of {shown(row['symbol'])}")
+            raise Transient(
+                f"{self.name} must answer with trades of {pair.code}, was one of {shown(row.get('symbol'))}"
+            )
         name = "" if row.get("id") is None else told.named(row, "id")
         price, quantity = told.loose(row, "price"), told.loose(row, "amount")
         return self._moment(row.get("timestamp")), price, quantity, SIDES.get(str(side), ""), name
