@@ -137,17 +137,17 @@ def _told(heard: dict[str, Any], messages: list[bytes], books: Any = None) -> li
             minutes.trade(found.at, found.price, found.quantity, found.side, found.trade_id)
         else:
             before = minutes.until
-            closed = minutes.bucket(found.close, found.row)  # type: ignore[union-attr]
+            closed = minutes.bar(found.close, found.row)  # type: ignore[union-attr]
             told.append(Told(closed=closed, higher=minutes.higher(before), until=minutes.until))
     return told
 
 
 def _write(told: list[Any]) -> None:
     from tiers.live.feed import recorder  # noqa: PLC0415
-    from tiers.live.feed.depth import Noted  # noqa: PLC0415
+    from tiers.live.feed.depth import BookSnapshot  # noqa: PLC0415
 
-    noted = [one for one in told if isinstance(one, Noted)]
-    minutes = [one for one in told if not isinstance(one, Noted)]
+    noted = [one for one in told if isinstance(one, BookSnapshot)]
+    minutes = [one for one in told if not isinstance(one, BookSnapshot)]
     recorder.write(minutes, "bench")
     recorder.write_known(minutes, "bench")
     if further := [*(one.closed for one in minutes if one.closed.trades), *noted]:

@@ -183,6 +183,11 @@ class InterceptHandler(logging.Handler):
         logger.patch(own_place).opt(exception=raised).log(level, "{}", message)
 
 
+def now_and_then(n: int) -> bool:
+    """Whether the n-th time is told: the first, second, fourth, eighth …, so that a flood fills no disk."""
+    return n & (n - 1) == 0
+
+
 def _message(record: logging.LogRecord) -> str:
     given = tuple(map(_said, record.args)) if isinstance(record.args, tuple) else record.args
     message = str(_said(record.msg))

@@ -282,6 +282,3 @@ def _flag(value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return ", ".join(value) or "no symbol" if isinstance(value, list) else str(value)
-
-
-__all__ = ["Request", "run"]

@@ -35,10 +35,10 @@ from tiers.contracts.switches import Switches
 from trading.market import action_evidence, timeframes
 from trading.market.actions import Action
 from trading.market.adjust import adjusted
-from trading.market.bars import FIELDS, PRICES, TIE, BarTable, bar_table, concatenated, distinct, split, union
+from trading.market.bars import FIELDS, PRICES, TIE, BarTable, Figures, bar_table, concatenated, distinct, split, union
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS, LONGEST_CLOSURE, Calendar, calendar
 from trading.market.lots import Lot, in_lots
-from trading.market.timestamps import stamp, utc, utc_times
+from trading.market.timestamps import MINUTE, SECOND, stamp, utc, utc_times
 from trading.market.trades import Trades
 
 __all__ = [
@@ -49,7 +49,9 @@ __all__ = [
     "HOLD",
     "LONGEST_CLOSURE",
     "MAX_RISK_MULTIPLIER",
+    "MINUTE",
     "PRICES",
+    "SECOND",
     "SELL",
     "TIE",
     "Action",
@@ -63,6 +65,7 @@ __all__ = [
     "DataError",
     "Denial",
     "FeatureSet",
+    "Figures",
     "FloatArray",
     "Forecast",
     "HeliosError",

@@ -1,7 +1,8 @@
 """The minutes of one symbol as a stream tells of them: trades, and the venue's own bar when a minute is over. Pure.
 
 The bar of a minute is made of its trades. The venue's bar says that the minute is over, and whether all trades of it
-were heard: where the two differ, the venue's counts. What neither has told in time is asked for by request.
+were heard: where the two differ, the venue's counts. What neither has told in time is asked for by request. Times are
+microseconds since 1970, in UTC.
 """
 
 from __future__ import annotations
@@ -12,11 +13,9 @@ from dataclasses import dataclass, field
 from math import inf, isclose
 from typing import Final
 
-from tiers.contracts import timeframes
+from tiers.contracts import MINUTE, SECOND, Figures, timeframes
 from tiers.ingest.aggregate import INTRADAY
 
-SECOND: Final = 1_000_000  # times are microseconds since 1970, in UTC
-MINUTE: Final = 60 * SECOND
 GRACE: Final = 5 * SECOND
 CORRECTED: Final = 60 * MINUTE  # so far back a venue's bar corrects what is known
 JUMP: Final = 2.0
@@ -24,7 +23,6 @@ MOST_TOLD: Final = 10  # bars of one minute that a stream may tell; a later corr
 TICK_ERROR: Final = 1e-9  # relative, of a multiple of a step as a double
 KEPT: Final = 2 * CORRECTED  # so that all minutes of each higher bar that holds a corrected one are known
 
-Row = tuple[float, float, float, float, float]  # open, high, low, close, volume
 HeardTrade = tuple[int, float, float, str, str]  # time, price, quantity, side of the taker, id
 
 
@@ -34,7 +32,7 @@ class Closed:
 
     symbol: str
     close: int
-    row: Row | None
+    row: Figures | None
     trades: tuple[HeardTrade, ...] = ()
     differs: bool = False
 
@@ -63,7 +61,7 @@ class Minutes:
     of_trades: bool = True
     last: float | None = None  # the newest close that is known
     tick: float = 0.0  # of which the venue's prices are multiples; 0: it names none
-    known: dict[int, Row | None] = field(default_factory=dict)  # by close: the last hour, and those behind `until`
+    known: dict[int, Figures | None] = field(default_factory=dict)  # by close: the last hour, and those behind `until`
     unusable: set[int] = field(default_factory=set)  # of those, the ones of which the venue has no right bar
     open: dict[int, list[HeardTrade]] = field(default_factory=dict)
     n_open: int = 0  # trades of minutes that are not closed
@@ -81,7 +79,7 @@ class Minutes:
             self.n_open += 1
             self.open.setdefault(close, []).append((at, price, quantity, side, trade_id))
 
-    def bucket(self, close: int, row: Row | None) -> Closed | None:
+    def bar(self, close: int, row: Figures | None) -> Closed | None:
         """The venue's bar of a minute that is over; None where that was known before, and is the same.
 
         A bar that no market has makes nothing known.
@@ -103,7 +101,7 @@ class Minutes:
         told = trades if whole and not differs else ()
         return Closed(symbol=self.symbol, close=close, row=row, trades=told, differs=differs)
 
-    def doubt(self, row: Row) -> str:
+    def doubt(self, row: Figures) -> str:
         """Why a bar is to be asked for before it is believed, as one in another unit is; empty where it may be."""
         last = row[3] if self.last is None else self.last
         if max(row[1] / last, last / row[2]) > JUMP:
@@ -114,7 +112,7 @@ class Minutes:
                 return f"must have prices in steps of {self.tick:g}, was {price!r}"
         return ""
 
-    def answered(self, after: int, until: int, rows: dict[int, Row], unusable: Collection[int] = ()) -> None:
+    def answered(self, after: int, until: int, rows: dict[int, Figures], unusable: Collection[int] = ()) -> None:
         """All minutes in (after, until] are known by request, and of the `unusable` ones that they lack a bar."""
         self.unusable = (self.unusable | {*unusable}) - rows.keys()
         for close in range(after + MINUTE, until + MINUTE, MINUTE):
@@ -150,7 +148,7 @@ class Minutes:
         self.open.clear()
         self.n_open = 0
 
-    def _know(self, close: int, row: Row | None) -> None:
+    def _know(self, close: int, row: Figures | None) -> None:
         self.known[close] = row
         if row is not None and close >= self._last_at:
             self.last, self._last_at = row[3], close
@@ -170,20 +168,20 @@ class Minutes:
             self._n_told.pop(self._forgotten, None)
 
 
-def sane(row: Row) -> bool:
+def sane(row: Figures) -> bool:
     """Whether a market can have such a bar."""
     open_, high, low, close, volume = row
     return 0 < low <= min(open_, close) and max(open_, close) <= high < inf and 0 <= volume < inf
 
 
-def _same(made: Row | None, told: Row | None) -> bool:
+def _same(made: Figures | None, told: Figures | None) -> bool:
     """Whether trades give the venue's bar; a volume that is added up in another order differs in its last digits."""
     if made is None or told is None:
         return made is told
     return made[:4] == told[:4] and isclose(made[4], told[4], rel_tol=1e-9)
 
 
-def _row_of(trades: tuple[HeardTrade, ...]) -> Row | None:
+def _row_of(trades: tuple[HeardTrade, ...]) -> Figures | None:
     """The bar of trades in the order of trading."""
     if not trades:
         return None

@@ -8,11 +8,10 @@ from datetime import datetime
 
 import numpy as np
 
-from tiers.contracts import BarTable, BoolArray, Trades, bar_table, distinct, stamp, utc
+from tiers.contracts import MINUTE, BarTable, BoolArray, Trades, bar_table, distinct, stamp, utc
 from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import bucket_starts
 from tiers.ingest.bar_problems import Code, Problem
-from tiers.ingest.minutes import MINUTE
 from tiers.ingest.validate import FIRST_YEAR
 
 FEWEST = 3  # rows; fewer show nothing

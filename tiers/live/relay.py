@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,7 +19,7 @@ from typing import Any, Final, cast
 
 from django.conf import settings
 from django.db import close_old_connections
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from loguru import logger
 
 from helios.breakers import breaker
@@ -102,8 +103,7 @@ class Relay:
             .select_related("cycle", "cycle__book")
             .order_by("book_id", "sequence")
         )
-        while len(entries) > 1 and _n_rows(entries) > MOST_ROWS:  # workers write them, and memory has an end
-            entries = entries[: len(entries) // 2]
+        entries = _bounded(entries)
         reached = {f"ledger:{entry.book_id}": str(entry.sequence) for entry in entries}
         self.bus.publish(events_of(entries), marks=reached)
         return len(entries)
@@ -131,9 +131,14 @@ def events_of(entries: Sequence[LedgerEntry]) -> list[Event]:
     return [event for entry in entries for event in found.get(entry.pk, ())]
 
 
-def _n_rows(entries: Sequence[LedgerEntry]) -> int:
-    cycles = [entry.cycle_id for entry in entries if entry.cycle_id is not None]
-    return sum(table.objects.filter(cycle__in=cycles).count() for table in (MLPrediction, RiskDecision, Order))
+def _bounded(entries: list[LedgerEntry]) -> list[LedgerEntry]:
+    """The first of them, one at least, that are about so many rows: workers write these, and memory has an end."""
+    n_rows = Counter[int]()
+    for table in (MLPrediction, RiskDecision, Order):
+        of_cycle = table.objects.filter(cycle__in=[entry.cycle_id for entry in entries]).order_by()
+        n_rows.update(dict(of_cycle.values_list("cycle").annotate(Count("pk"))))
+    reached = accumulate(n_rows.pop(entry.cycle_id or 0, 0) for entry in entries)
+    return entries[: max(1, bisect_right(list(reached), MOST_ROWS))]
 
 
 def _of(entry: LedgerEntry) -> dict[str, Any]:

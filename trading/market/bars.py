@@ -17,6 +17,7 @@ TimeArray = npt.NDArray[np.datetime64]
 
 FIELDS = ("open", "high", "low", "close", "volume")
 PRICES = FIELDS[:4]
+Figures = tuple[float, float, float, float, float]  # of one bar, as FIELDS names them
 # Prices, and means of them, that differ by less than this share of themselves are equal: no market's tick is so small,
 # and what is left of ticks that are added and taken away in binary is smaller yet.
 TIE = 1e-10

@@ -11,10 +11,10 @@ from django.db import connection, transaction
 
 from helios.db.locks import hold
 from helios.db.partitions import ensure_partitions
+from trading.market.order_book import Level
 from trading.market.timestamps import microseconds, moment
 from trading.models import OrderBookSnapshot
 
-Level = tuple[str, str]  # a price, and what is offered at it
 BookRow = tuple[str, int, int, Sequence[Level], Sequence[Level]]  # symbol, microseconds, sequence, bids, asks
 
 _COPY: Final = "COPY orderbook_snapshots (symbol, ts, sequence, bids, asks) FROM STDIN"

@@ -12,6 +12,8 @@ import numpy as np
 
 from trading.market.bars import TimeArray
 
+SECOND: Final = 1_000_000  # microseconds, in which streams count
+MINUTE: Final = 60 * SECOND
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 

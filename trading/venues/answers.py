@@ -18,7 +18,6 @@ from trading.market.bars import BarTable, bar_table
 from trading.market.timestamps import stamp
 from trading.market.trades import Trades
 
-Figures = tuple[float, float, float, float, float]  # open, high, low, close, volume
 BarRow = tuple[datetime, float, float, float, float, float]  # close in UTC, and the figures
 TradeRow = tuple[datetime, float, float, str, str]  # time in UTC, price, quantity, side of the taker, id
 SIDES: Final = {"buy": Side.BUY.value, "sell": Side.SELL.value}  # of the taker, as most venues tell it

@@ -13,17 +13,17 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from helios.errors import Transient
+from trading.market.bars import Figures
+from trading.market.order_book import Checksum, Offer
 from trading.market.timestamps import microseconds
 
 OPEN_S: Final = 10.0
-MINUTE_US: Final = 60_000_000
 LARGEST: Final = 1 << 22  # bytes of a message; a whole order book is the largest
 LONG: Final = 1 << 16
 MOST_UNREAD: Final = 1 << 20  # bytes that the venue has not taken
 LEFT: Final = "must be read by the venue too, which left what it was sent"
 SILENT_S: Final = 45.0  # a connection over which nothing comes for so long is dead, whatever the socket says
 YEARS: Final = range(1970, 2200)
-Offer = tuple[str, str, str]  # id, price and quantity; of a whole level the price is its id
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +39,19 @@ class Trade:
 
 
 @dataclass(frozen=True, slots=True)
-class Bucket:
+class MinuteBar:
     """The venue's bar of a minute; `row` is None where nobody traded."""
 
     code: str
     close: int  # microseconds since 1970
-    row: tuple[float, float, float, float, float] | None
+    row: Figures | None
 
 
 @dataclass(frozen=True, slots=True)
 class Depth:
-    """What is offered: all of it, or, unless `whole`, what changed, where a quantity of 0 ends an offer.
+    """What is offered: all of it, or, unless `whole`, the changes of numbers `first` to `sequence`.
 
-    `sequence` is the number of the last change.
+    A quantity of 0 ends an offer.
     """
 
     code: str
@@ -60,6 +60,7 @@ class Depth:
     bids: list[Offer]
     asks: list[Offer]
     whole: bool
+    first: int = 0
     checksum: int | None = None
 
 
@@ -82,7 +83,7 @@ class Ticker:
     change: float
 
 
-Message = Trade | Bucket | Depth | Ticker
+Message = Trade | MinuteBar | Depth | Ticker
 
 
 class Stream(Protocol):
@@ -101,6 +102,11 @@ class Stream(Protocol):
     @property
     def grace_s(self) -> float:
         """So long after its end a minute of which no bar was told is asked for by request."""
+        ...
+
+    @property
+    def checksum(self) -> Checksum | None:
+        """Of an order book, as the venue makes it; None where it tells none."""
         ...
 
     def read(self, message: bytes) -> Sequence[Message]:

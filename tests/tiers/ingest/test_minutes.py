@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tiers.ingest import minutes as minutes_room
-from tiers.ingest.minutes import GRACE, MINUTE, MOST_TOLD, SECOND, Closed, Minutes
+from tiers.ingest.minutes import GRACE, MOST_TOLD, Closed, Minutes
+from trading.market.timestamps import MINUTE, SECOND
 
 T = 1_700_006_400_000_000  # a full hour
 ROW = (10.0, 12.0, 9.0, 11.0, 7.0)
@@ -27,7 +28,7 @@ def known(of: Minutes) -> int:
 def test_a_minute_is_over_when_the_venue_says_so_and_its_trades_are_those_that_were_heard():
     of = minutes()
     told(of)
-    closed = of.bucket(T + MINUTE, ROW)
+    closed = of.bar(T + MINUTE, ROW)
     assert closed == Closed(
         symbol="X", close=T + MINUTE, row=ROW, trades=tuple((T + s * SECOND, p, q, "BUY", "") for s, p, q in TRADES)
     )
@@ -38,7 +39,7 @@ def test_where_trades_tell_something_else_the_venue_is_believed_and_they_are_not
     of = minutes()
     told(of)
     of.trade(T + 59 * SECOND, 13.0, 1.0, "SELL")  # told twice, or of another market
-    closed = of.bucket(T + MINUTE, ROW)
+    closed = of.bar(T + MINUTE, ROW)
     assert closed is not None
     assert (closed.row, closed.trades, closed.differs) == (ROW, (), True)
 
@@ -46,44 +47,44 @@ def test_where_trades_tell_something_else_the_venue_is_believed_and_they_are_not
 def test_a_minute_that_was_heard_in_part_says_nothing_against_the_venue():
     of = minutes(heard_from=T + SECOND)
     told(of)
-    closed = of.bucket(T + MINUTE, ROW)
+    closed = of.bar(T + MINUTE, ROW)
     assert closed is not None
     assert (closed.trades, closed.differs) == ((), False)
 
 
 def test_nobody_traded_is_known_as_well():
     of = minutes()
-    assert of.bucket(T + MINUTE, None) == Closed(symbol="X", close=T + MINUTE, row=None)
+    assert of.bar(T + MINUTE, None) == Closed(symbol="X", close=T + MINUTE, row=None)
     assert known(of) == 1
 
 
 def test_what_is_told_twice_is_once_and_what_is_corrected_is_told_again():
     of = minutes()
-    assert of.bucket(T + MINUTE, ROW) is not None
-    assert of.bucket(T + MINUTE, ROW) is None
-    corrected = of.bucket(T + MINUTE, (*ROW[:4], 8.0))
+    assert of.bar(T + MINUTE, ROW) is not None
+    assert of.bar(T + MINUTE, ROW) is None
+    corrected = of.bar(T + MINUTE, (*ROW[:4], 8.0))
     assert corrected == Closed(symbol="X", close=T + MINUTE, row=(*ROW[:4], 8.0))
-    assert of.bucket(T - 100 * MINUTE, ROW) is None
+    assert of.bar(T - 100 * MINUTE, ROW) is None
 
 
 def test_a_bar_that_is_corrected_again_and_again_is_left_as_it_is():
     of = minutes()
-    told_n = sum(of.bucket(T + MINUTE, (*ROW[:4], float(n))) is not None for n in range(1_000))
+    told_n = sum(of.bar(T + MINUTE, (*ROW[:4], float(n))) is not None for n in range(1_000))
     assert told_n == minutes_room.MOST_TOLD
 
 
 def test_a_bar_that_no_market_has_is_told_a_few_times_and_of_no_minute_long_ago():
     of, upside_down = minutes(), (*ROW[:1], ROW[2] / 2, *ROW[2:])
-    told = [of.bucket(T + MINUTE, upside_down) for _ in range(50)]
+    told = [of.bar(T + MINUTE, upside_down) for _ in range(50)]
     assert [one is not None for one in told] == [True] * MOST_TOLD + [False] * (50 - MOST_TOLD)
-    assert of.bucket(T - 100 * MINUTE, upside_down) is None
+    assert of.bar(T - 100 * MINUTE, upside_down) is None
 
 
 def test_a_minute_without_a_word_is_asked_for_when_its_grace_is_over_and_one_before_a_known_one_at_once():
     of = minutes()
     assert of.overdue(T + MINUTE + GRACE - 1) is None
     assert of.overdue(T + MINUTE + GRACE) == (T, T + MINUTE)
-    of.bucket(T + 3 * MINUTE, ROW)
+    of.bar(T + 3 * MINUTE, ROW)
     assert (known(of), of.overdue(T + 3 * MINUTE)) == (0, (T, T + 2 * MINUTE))
     of.answered(T, T + 2 * MINUTE, {T + 2 * MINUTE: ROW})
     assert (known(of), of.overdue(T + 3 * MINUTE)) == (3, None)
@@ -94,8 +95,8 @@ def test_a_bar_in_another_unit_is_doubted_and_one_of_a_market_that_moves_is_not(
     of = minutes()
     of.tick = 0.01
     assert of.doubt(ROW) == ""
-    of.bucket(T + MINUTE, ROW)
-    of.bucket(T + 2 * MINUTE, None)
+    of.bar(T + MINUTE, ROW)
+    of.bar(T + 2 * MINUTE, None)
     assert of.doubt(tuple(100 * price for price in ROW)) == (
         "must be within 2 times the newest close, 11, was 900 to 1200"
     )
@@ -108,7 +109,7 @@ def test_a_bar_in_another_unit_is_doubted_and_one_of_a_market_that_moves_is_not(
 
 def test_a_late_trade_of_a_minute_that_is_known_is_not_kept_behind_one_that_is_not():
     of = minutes()
-    of.bucket(T + 3 * MINUTE, ROW)
+    of.bar(T + 3 * MINUTE, ROW)
     of.trade(T + 2 * MINUTE + SECOND, 10.0, 1.0, "BUY")
     assert (of.until, of.open, of.n_open) == (T, {}, 0)
 
@@ -125,7 +126,7 @@ def test_higher_bars_are_made_once_of_whole_minutes_and_lack_nothing_where_nobod
     found = []
     for number in range(1, 61):
         before = of.until
-        of.bucket(T + number * MINUTE, None if number % 2 else (number, number + 1, number - 1, number, 1.0))
+        of.bar(T + number * MINUTE, None if number % 2 else (number, number + 1, number - 1, number, 1.0))
         found += of.higher(before)
     assert [(bar.timeframe, (bar.close - T) // MINUTE) for bar in found] == sorted(
         [("5m", n) for n in range(5, 61, 5)] + [("15m", n) for n in range(15, 61, 15)] + [("1h", 60)],
@@ -137,24 +138,24 @@ def test_higher_bars_are_made_once_of_whole_minutes_and_lack_nothing_where_nobod
 def test_a_corrected_minute_corrects_the_bars_above_it_for_an_hour():
     of = minutes()
     for number in range(1, 121):
-        of.bucket(T + number * MINUTE, ROW)
+        of.bar(T + number * MINUTE, ROW)
     late = T + 61 * MINUTE
-    assert of.bucket(late, (*ROW[:1], 99.0, *ROW[2:])) is not None
+    assert of.bar(late, (*ROW[:1], 99.0, *ROW[2:])) is not None
     found = {(bar.timeframe, (bar.close - T) // MINUTE) for bar in of.higher(late - MINUTE)}
     assert {("5m", 65), ("15m", 75), ("1h", 120)} <= found
-    assert of.bucket(T + 60 * MINUTE, (*ROW[:1], 99.0, *ROW[2:])) is None  # longer ago: found by request
+    assert of.bar(T + 60 * MINUTE, (*ROW[:1], 99.0, *ROW[2:])) is None  # longer ago: found by request
 
 
 def test_an_hour_whose_beginning_nobody_knows_is_left_to_who_asks_for_it():
     of = Minutes(symbol="X", until=T + 3 * MINUTE)
-    of.bucket(T + 4 * MINUTE, ROW)
+    of.bar(T + 4 * MINUTE, ROW)
     before = of.until
-    of.bucket(T + 5 * MINUTE, ROW)
+    of.bar(T + 5 * MINUTE, ROW)
     assert of.higher(before) == []
 
 
 def test_no_more_than_two_hours_are_kept():
     of = minutes()
     for number in range(1, 200):
-        of.bucket(T + number * MINUTE, ROW)
+        of.bar(T + number * MINUTE, ROW)
     assert len(of.known) == 120

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tiers.ingest.minutes import MINUTE, SECOND
 from tiers.live.feed.depth import PATIENCE, OrderBooks
+from trading.market.timestamps import MINUTE, SECOND
 from trading.venues.streaming import Depth, Offer
 
 T = 1_767_607_200_000_000  # 2026-01-05 10:00
@@ -16,7 +16,7 @@ def whole(at: int, sequence: int, bids: list[Offer] = BIDS) -> Depth:
 
 
 def change(at: int, sequence: int, *bids: Offer) -> Depth:
-    return Depth("BTCZAR", at, sequence, list(bids), [], whole=False)
+    return Depth("BTCZAR", at, sequence, list(bids), [], whole=False, first=sequence)
 
 
 def books() -> OrderBooks:

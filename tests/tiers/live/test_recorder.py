@@ -8,11 +8,12 @@ from decimal import Decimal
 import pytest
 
 from helios.events.models import SystemEvent
-from tiers.ingest.minutes import MINUTE, Closed, Higher, Row
+from tiers.ingest.minutes import Closed, Higher
 from tiers.live.feed import recorder
-from tiers.live.feed.depth import Noted
+from tiers.live.feed.depth import BookSnapshot
 from tiers.live.feed.recorder import Told
-from trading.market.timestamps import moment
+from trading.market.bars import Figures
+from trading.market.timestamps import MINUTE, moment
 from trading.models import FeedCoverage, MarketOHLC, MarketTrade, OrderBookSnapshot
 
 pytestmark = pytest.mark.django_db
@@ -21,7 +22,7 @@ GOOD = (10.0, 12.0, 9.0, 11.0, 3.0)
 BAD = (10.0, 9.0, 12.0, 11.0, 3.0)  # the high is below the low
 
 
-def told(symbol: str, row: Row | None, *, close: int = T, higher: list[Higher] | None = None) -> Told:
+def told(symbol: str, row: Figures | None, *, close: int = T, higher: list[Higher] | None = None) -> Told:
     return Told(closed=Closed(symbol=symbol, close=close, row=row), higher=higher or [], until=close)
 
 
@@ -73,7 +74,7 @@ def test_a_bar_that_breaks_a_rule_is_told_and_the_others_are_stored() -> None:
 def test_trades_and_order_books_are_stored_together_and_once() -> None:
     twice = (T - 30_000_000, 10.0, 1.0, "BUY", "")
     trades = (twice, twice, (T - 1, 11.0, 1e-9, "SELL", "a-7"), (T - 1, 11.0, 0.0, "SELL", ""))
-    book = Noted(symbol="A", ts=T, sequence=7, bids=[("9", "1")], asks=[])
+    book = BookSnapshot(symbol="A", ts=T, sequence=7, bids=[("9", "1")], asks=[])
     further = [Closed(symbol="A", close=T, row=GOOD, trades=trades), book, replace(book, sequence=8)]
     for part in (further, further, [book, Closed(symbol="B", close=T, row=GOOD)]):  # as another stream has stored them
         recorder.write_further(part)

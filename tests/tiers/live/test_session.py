@@ -20,21 +20,21 @@ from helios.events.models import SystemEvent
 from tests.support.venues.stream import Stream as VenueStream
 from tests.support.venues.tape import Minute, Tape, taped
 from tests.support.venues.valr import StandIn
-from tiers.ingest.minutes import MINUTE, Closed, Minutes
+from tiers.ingest.minutes import Closed, Minutes
 from tiers.live import relay
 from tiers.live.alone import Alone
 from tiers.live.feed import recorder, repair
 from tiers.live.feed import session as session_module
-from tiers.live.feed.depth import Noted, OrderBooks
+from tiers.live.feed.depth import BookSnapshot, OrderBooks
 from tiers.live.feed.session import Session
 from trading.events import TickerEvent
 from trading.market.calendars import calendar
 from trading.market.gaps import Gap
-from trading.market.timestamps import microseconds, moment
+from trading.market.timestamps import MINUTE, microseconds, moment
 from trading.market.write import UpsertResult
 from trading.models import FeedCoverage, MarketGap, MarketOHLC, OrderBookSnapshot
 from trading.venues.base import Pair
-from trading.venues.streaming import Bucket, Depth, Ticker, Trade
+from trading.venues.streaming import Depth, MinuteBar, Ticker, Trade
 from trading.venues.valr.client import Client
 from trading.venues.valr.market import Market
 from trading.venues.valr.stream import Stream
@@ -71,7 +71,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> threading.Even
 
 
 def told(session: Session) -> None:
-    session._told.put(Noted(symbol="VALR:BTC-ZAR", ts=0, sequence=1, bids=[], asks=[]))
+    session._told.put(BookSnapshot(symbol="VALR:BTC-ZAR", ts=0, sequence=1, bids=[], asks=[]))
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_trades_and_bars_of_a_time_to_come_are_not_taken(session: Session) -> No
     session._minutes = {"BTCZAR": Minutes(symbol="VALR:BTC-ZAR", until=at - MINUTE, heard_from=at - MINUTE)}
     session._hours = {"BTCZAR": calendar("24/7")}
     late = Trade("BTCZAR", at + 2_000_000, 9.0, 1.0, "BUY", "a")
-    ahead = Bucket("BTCZAR", at + MINUTE, (9.0, 9.0, 9.0, 9.0, 1.0))
+    ahead = MinuteBar("BTCZAR", at + MINUTE, (9.0, 9.0, 9.0, 9.0, 1.0))
     session._heard(Reading([late, ahead]), b"")  # type: ignore[arg-type]
     assert (session._told.qsize(), session._minutes["BTCZAR"].open) == (0, {})
     session._heard(Reading([replace(late, at=at - 1), replace(ahead, close=at)]), b"")  # type: ignore[arg-type]
@@ -315,12 +315,12 @@ def test_of_minutes_that_nothing_closes_not_all_trades_are_kept(
         "b": (0, 30),
         "c": (9, 0),
     }
-    session._minutes["a"].bucket(MINUTE, (10.0, 10.0, 10.0, 10.0, 9.0))
+    session._minutes["a"].bar(MINUTE, (10.0, 10.0, 10.0, 10.0, 9.0))
     assert session._minutes["a"].n_open == 0
     row = (10.0, 10.0, 10.0, 10.0, 1.0)
     for close in (MINUTE, 2 * MINUTE):  # the minute of which trades are forgotten, and the next one
         session._minutes["b"].trade(close - 1, 10.0, 1.0, "BUY")
-        closed = session._minutes["b"].bucket(close, row)
+        closed = session._minutes["b"].bar(close, row)
         assert closed is not None
         assert (closed.row, closed.differs, len(closed.trades)) == (row, False, int(close > MINUTE))
 

@@ -15,14 +15,14 @@ from helios.errors import Transient
 from helios.events.bus import Event
 from tiers.ingest.minutes import Closed, HeardTrade
 from tiers.live.feed import recorder, writer
-from tiers.live.feed.depth import Noted
+from tiers.live.feed.depth import BookSnapshot
 from tiers.live.feed.recorder import Told
 from tiers.live.feed.writer import Writer
 from trading.models import MarketTrade
 
 pytestmark = pytest.mark.django_db
 MOMENTS = [number // 3 for number in range(600)]  # three trades at each
-BOOK = Noted(symbol="A", ts=0, sequence=1, bids=[("9", "1")], asks=[])
+BOOK = BookSnapshot(symbol="A", ts=0, sequence=1, bids=[("9", "1")], asks=[])
 
 
 class Silent:

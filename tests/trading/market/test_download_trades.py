@@ -198,7 +198,7 @@ def hear(tape: Tape, first: datetime, n_minutes: int, *, named: bool = True) -> 
         if isinstance(found, Heard):
             minutes.trade(found.at, found.price, found.quantity, found.side, found.trade_id if named else "")
         else:
-            closed = minutes.bucket(found.close, found.row)  # type: ignore[union-attr]
+            closed = minutes.bar(found.close, found.row)  # type: ignore[union-attr]
             told.append(Told(closed=closed, higher=[], until=minutes.until))
     recorder.write(told, "valr:stream")
     recorder.write_further([one.closed for one in told])

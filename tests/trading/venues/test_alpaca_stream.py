@@ -11,7 +11,7 @@ import pytest
 from helios.errors import Transient
 from trading.venues.alpaca.client import Key
 from trading.venues.alpaca.stream import Stream
-from trading.venues.streaming import Bucket, Depth, Trade
+from trading.venues.streaming import Depth, MinuteBar, Trade
 
 STREAM = Stream("http://127.0.0.1:9", "/v2/iex", Key(key_id="id", secret="secret"))
 BAR = {"T": "b", "S": "AAPL", "o": 10, "h": 12.5, "l": 9, "c": 11, "v": 300, "t": "2026-01-05T15:00:00Z", "n": 2}
@@ -26,11 +26,11 @@ def read(*messages: Any) -> Any:
 
 @pytest.mark.parametrize("kind", ["b", "u"])
 def test_a_bar_and_a_corrected_one_are_named_by_their_closes(kind: str) -> None:
-    assert read(BAR | {"T": kind}) == [Bucket("AAPL", START + 60_000_000, (10, 12.5, 9, 11, 300))]
+    assert read(BAR | {"T": kind}) == [MinuteBar("AAPL", START + 60_000_000, (10, 12.5, 9, 11, 300))]
 
 
 def test_a_bar_that_is_made_of_quotes_is_one_without_a_trade() -> None:
-    assert read(BAR | {"v": 0}) == [Bucket("AAPL", START + 60_000_000, None)]
+    assert read(BAR | {"v": 0}) == [MinuteBar("AAPL", START + 60_000_000, None)]
 
 
 def test_a_trade_of_a_coin_has_the_side_of_its_taker() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from helios.errors import Transient
-from trading.venues.streaming import Bucket, Depth, Ticker, Trade
+from trading.venues.streaming import Depth, MinuteBar, Ticker, Trade
 from trading.venues.valr import messages
 
 AT = 1_644_301_604_645
@@ -63,11 +63,11 @@ def test_trades_bars_and_order_books_are_read() -> None:
     figures = ("BTCZAR", 1_556_221_915_393_000, 9500.0, 0.001, "SELL")
     assert messages.read(sent("NEW_TRADE", **TRADE)) == Trade(*figures)
     assert messages.read(sent("NEW_TRADE", **TRADE, id="31934cc3-ec36")) == Trade(*figures, "31934cc3-ec36")
-    assert messages.read(sent("NEW_TRADE_BUCKET", **BUCKET)) == Bucket(
+    assert messages.read(sent("NEW_TRADE_BUCKET", **BUCKET)) == MinuteBar(
         "BTCZAR", 1_556_221_320_000_000, (1.0, 3.0, 0.5, 2.0, 8.0)
     )
     asks = [("1d2e-77", "45363", "0.0019")]
-    assert messages.read(full()) == Depth("BTCZAR", AT * 1_000, 7, [], asks, whole=False, checksum=9)
+    assert messages.read(full()) == Depth("BTCZAR", AT * 1_000, 7, [], asks, whole=False, first=7, checksum=9)
     bids = [("0.25", "0.25", "1.5")]
     assert messages.read(aggregated()) == Depth("BTCZAR", 1_591_012_491_634_000, 4, bids, [], whole=True)
     assert messages.read(b'{"type":"PONG"}') is None

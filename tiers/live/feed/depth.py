@@ -8,8 +8,10 @@ from typing import Final
 
 from loguru import logger
 
-from tiers.ingest.minutes import CORRECTED, MINUTE, SECOND
-from tiers.ingest.order_book import Level, OrderBook, OutOfStep
+from helios.logs import now_and_then
+from tiers.ingest.minutes import CORRECTED
+from trading.market.order_book import Checksum, Level, OrderBook, OutOfStep
+from trading.market.timestamps import MINUTE, SECOND
 from trading.venues.streaming import Depth
 
 LEVELS: Final = 20  # a side of a book that is noted
@@ -17,7 +19,7 @@ PATIENCE: Final = 10 * SECOND  # before a book that did not come is asked for on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Noted:
+class BookSnapshot:
     """The best levels of an order book at the end of a minute."""
 
     symbol: str
@@ -42,10 +44,12 @@ class OrderBooks:
     """The order books of some pairs by the venue's codes."""
 
     symbols: dict[str, str]
-    _heard: dict[str, _Heard] = field(default_factory=dict)
+    checksum: Checksum | None = None
+    _heard: dict[str, _Heard] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._heard = {code: _Heard(OrderBook(symbol=symbol)) for code, symbol in self.symbols.items()}
+        made = {code: OrderBook(symbol=symbol, checksum=self.checksum) for code, symbol in self.symbols.items()}
+        self._heard = {code: _Heard(book) for code, book in made.items()}
 
     def subscribed(self, now: int) -> None:
         """Every book is about to be told."""
@@ -53,7 +57,7 @@ class OrderBooks:
             each.book.lose()
             each.asked_at = now
 
-    def tell(self, told: Depth, now: int) -> Noted | None:
+    def tell(self, told: Depth, now: int) -> BookSnapshot | None:
         """Take in a message; the book as it was when the last minute ended, where this message is the first since.
 
         What is noted is known to be whole by this: the message goes on where it ended. A false one loses the book.
@@ -65,15 +69,14 @@ class OrderBooks:
             if told.whole:
                 each.book.whole(told.at, told.sequence, told.bids, told.asks, told.checksum)
             else:
-                n = len(told.bids) + len(told.asks)  # each change has a number, the last one is told
-                each.book.change(told.at, told.sequence - n + 1, told.sequence, told.bids, told.asks, told.checksum)
+                each.book.change(told.at, told.first, told.sequence, told.bids, told.asks, told.checksum)
         except OutOfStep as error:
             each.lost += 1
             if now_and_then(each.lost):
                 logger.bind(problem=str(error), n=each.lost).warning("feed.book_lost")
         return None if each.book.sequence is None else noted
 
-    def answered(self, told: Depth, now: int) -> Noted | None:
+    def answered(self, told: Depth, now: int) -> BookSnapshot | None:
         """The whole book as it was told on request just now; None where it is false, or nobody offers anything."""
         each = self._heard[told.code]
         each.book.lose()  # another one may stand before it than the stream had
@@ -81,7 +84,7 @@ class OrderBooks:
         bids, asks = each.book.best(LEVELS)
         if not (bids or asks):
             return None
-        return Noted(symbol=each.book.symbol, ts=now, sequence=told.sequence, bids=bids, asks=asks)
+        return BookSnapshot(symbol=each.book.symbol, ts=now, sequence=told.sequence, bids=bids, asks=asks)
 
     def to_ask(self, now: int) -> Sequence[str]:
         """The codes of the books that shall be told once more; each is asked for now and then."""
@@ -93,16 +96,11 @@ class OrderBooks:
         return codes
 
 
-def _note(each: _Heard, at: int, now: int) -> Noted | None:
+def _note(each: _Heard, at: int, now: int) -> BookSnapshot | None:
     """The book at the last full minute before `at`, once, if it was known then; none of a time long ago."""
     end = (at - 1) // MINUTE * MINUTE
     if each.book.sequence is None or end <= max(each.noted, now - CORRECTED) or each.book.at > end:
         return None
     each.noted = end
     bids, asks = each.book.best(LEVELS)
-    return Noted(symbol=each.book.symbol, ts=end, sequence=each.book.sequence, bids=bids, asks=asks)
-
-
-def now_and_then(n: int) -> bool:
-    """Whether the n-th time is told: the first, second, fourth, eighth …, so that a flood fills no disk."""
-    return n & (n - 1) == 0
+    return BookSnapshot(symbol=each.book.symbol, ts=end, sequence=each.book.sequence, bids=bids, asks=asks)

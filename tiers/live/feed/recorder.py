@@ -20,17 +20,17 @@ from helios.db.failures import UNAVAILABLE
 from helios.events.bus import Event
 from tiers.contracts import ALWAYS_OPEN, calendar
 from tiers.ingest.bar_problems import Problem
-from tiers.ingest.minutes import SECOND, Closed, Higher, Row, sane
+from tiers.ingest.minutes import Closed, Higher, sane
 from tiers.ingest.validate import keep_the_rules, validate
-from tiers.live.feed.depth import Noted
+from tiers.live.feed.depth import BookSnapshot
 from trading.enums import Timeframe
 from trading.events import MarketEvent, TickerEvent
 from trading.market import write as market
-from trading.market.bars import FIELDS, Bars, BarTable, union
+from trading.market.bars import FIELDS, Bars, BarTable, Figures, union
 from trading.market.order_book_write import store_books
 from trading.market.read import of_minutes
 from trading.market.timeframes import seconds
-from trading.market.timestamps import moment
+from trading.market.timestamps import SECOND, moment
 from trading.market.trade_write import store_trades
 from trading.venues.streaming import Ticker
 
@@ -42,7 +42,7 @@ INSERT INTO feed_coverage AS known (symbol, until, updated_at)
 SELECT *, now() FROM unnest(%s::text[], %s::timestamptz[])
 ON CONFLICT (symbol) DO UPDATE SET until = greatest(known.until, excluded.until), updated_at = now() RETURNING 1
 """
-_Rows = dict[tuple[str, str], dict[int, Row]]  # by symbol and timeframe, and by close
+_Rows = dict[tuple[str, str], dict[int, Figures]]  # by symbol and timeframe, and by close
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,11 +85,11 @@ def write_known(told: Sequence[Told], source: str) -> list[Event]:
     return _events(higher)
 
 
-def write_further(further: Sequence[Closed | Noted]) -> None:
+def write_further(further: Sequence[Closed | BookSnapshot]) -> None:
     """Store the trades of minutes, and order books; all or nothing."""
     with breaker(DATABASE, record_if=away), transaction.atomic():
         _write_trades([one for one in further if isinstance(one, Closed)])
-        books = (one for one in further if isinstance(one, Noted))
+        books = (one for one in further if isinstance(one, BookSnapshot))
         store_books([(one.symbol, one.ts, one.sequence, one.bids, one.asks) for one in books])
 
 
@@ -102,7 +102,7 @@ def _events(rows: _Rows) -> list[Event]:
     ]
 
 
-def bar_event(symbol: str, timeframe: str, close: int, row: Row) -> Event:
+def bar_event(symbol: str, timeframe: str, close: int, row: Figures) -> Event:
     """The event of one bar."""
     return MarketEvent(symbol=symbol, timeframe=timeframe, bar_ts=moment(close), **dict(zip(FIELDS, row, strict=True)))
 
@@ -128,7 +128,7 @@ def _higher(told: Sequence[Told]) -> _Rows:
     wanted = [(symbol, close // SECOND, seconds(timeframe)) for symbol, timeframe, close in due]
     for (symbol, timeframe, close), (n, *row) in zip(due, of_minutes(wanted), strict=True):
         if n >= due[symbol, timeframe, close]:
-            found[symbol, timeframe][close] = cast("Row", tuple(row))
+            found[symbol, timeframe][close] = cast("Figures", tuple(row))
     return found
 
 

@@ -27,20 +27,22 @@ from helios import events
 from helios.db.failures import UNAVAILABLE
 from helios.errors import UNREAD, HeliosError, Transient, error_text
 from helios.events.bus import Bus, Event
-from tiers.ingest.minutes import GRACE, MINUTE, SECOND, Closed, Minutes, Row, sane
+from helios.logs import now_and_then
+from tiers.ingest.minutes import GRACE, Closed, Minutes, sane
 from tiers.live.feed import recorder, repair
-from tiers.live.feed.depth import Noted, OrderBooks, now_and_then
+from tiers.live.feed.depth import BookSnapshot, OrderBooks
 from tiers.live.feed.recorder import Told
 from tiers.live.feed.writer import Writer
 from trading.enums import Timeframe
 from trading.market import gaps
+from trading.market.bars import Figures
 from trading.market.calendars import Calendar, calendar
 from trading.market.instruments import ensure_instrument
 from trading.market.lots import USUAL_CALENDARS
-from trading.market.timestamps import microseconds, moment
+from trading.market.timestamps import MINUTE, SECOND, microseconds, moment
 from trading.models import FeedCoverage
 from trading.venues.base import MarketData, Pair
-from trading.venues.streaming import SILENT_S, Bucket, Depth, Message, Stream, Ticker
+from trading.venues.streaming import SILENT_S, Depth, Message, MinuteBar, Stream, Ticker
 
 LONGEST_PAUSE_S = 30.0
 WATCH_S = 1.0
@@ -71,7 +73,7 @@ class Session:
     _hours: dict[str, Calendar] = field(default_factory=dict)
     _books: OrderBooks = field(init=False)
     _again: asyncio.Queue[Sequence[str]] = field(default_factory=asyncio.Queue)
-    _told: queue.SimpleQueue[Told | Noted | Event | None] = field(default_factory=queue.SimpleQueue)
+    _told: queue.SimpleQueue[Told | BookSnapshot | Event | None] = field(default_factory=queue.SimpleQueue)
     _asked: queue.SimpleQueue[tuple[str, int, int] | None] = field(default_factory=queue.SimpleQueue)
     _asking: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock, nothing is asked for
     _refused: Counter[str] = field(default_factory=Counter)  # how often, since something was last known
@@ -101,7 +103,8 @@ class Session:
         self._minutes = await asyncio.to_thread(self._known)
         self._hours = {pair.code: calendar(USUAL_CALENDARS[pair.asset_class]) for pair in self.pairs}
         line = self.stream
-        self._books = OrderBooks({pair.code: pair.symbol for pair in self.pairs})
+        checksum = None if line is None else line.checksum
+        self._books = OrderBooks({pair.code: pair.symbol for pair in self.pairs}, checksum)
         ended: asyncio.Future[None] = loop.create_future()  # a thread that fails fails the session
         looking = [self._ask_books] if line is None else []
         threads = [
@@ -176,7 +179,7 @@ class Session:
             if now - self._tickers.get(found.code, 0) >= TICKERS and found.at <= now + SKEW:
                 self._tickers[found.code] = now
                 self._told.put(recorder.ticker_event(minutes.symbol, found))
-        elif isinstance(found, Bucket):
+        elif isinstance(found, MinuteBar):
             over = found.close <= now + SKEW  # the bar of a minute that is not over says nothing yet
             if over and _n_due(self._hours[found.code], found.close - MINUTE, found.close):
                 if found.row is not None and sane(found.row) and (doubt := minutes.doubt(found.row)):
@@ -192,9 +195,9 @@ class Session:
         if now_and_then(n := self._doubted[minutes.symbol]):
             logger.bind(symbol=minutes.symbol, problem=f"a bar {doubt}", n=n).warning("feed.doubted")
 
-    def _close(self, minutes: Minutes, found: Bucket) -> None:
+    def _close(self, minutes: Minutes, found: MinuteBar) -> None:
         before = min(minutes.until, found.close - MINUTE)  # of a minute that was known, a bar above is corrected too
-        closed = minutes.bucket(found.close, found.row)
+        closed = minutes.bar(found.close, found.row)
         if closed is not None:
             if closed.differs:
                 logger.bind(symbol=closed.symbol, close=moment(closed.close)).info("feed.trades_differ")
@@ -240,7 +243,7 @@ class Session:
         self._asking[code] = time.monotonic() + pause_s
 
     def _know(
-        self, minutes: Minutes, after: int, known: int, rows: dict[int, Row], unusable: Sequence[int] = ()
+        self, minutes: Minutes, after: int, known: int, rows: dict[int, Figures], unusable: Sequence[int] = ()
     ) -> None:
         """All of (after, known] is known, and with it what was told behind it: a bar above may be whole by that."""
         before = minutes.until

@@ -19,7 +19,7 @@ from helios.errors import HeliosError, Transient, error_text
 from helios.events.bus import Bus, Event
 from tiers.ingest.minutes import Closed
 from tiers.live.feed import recorder
-from tiers.live.feed.depth import Noted
+from tiers.live.feed.depth import BookSnapshot
 from tiers.live.feed.recorder import Told
 
 LONGEST_PAUSE_S = 30.0
@@ -39,11 +39,13 @@ class Writer:
     bus: Bus
     source: str  # of the bars
     n_pairs: int = AT_ONCE  # whose bars come together
-    told: queue.SimpleQueue[Told | Noted | Event | None] = field(default_factory=queue.SimpleQueue)
+    told: queue.SimpleQueue[Told | BookSnapshot | Event | None] = field(default_factory=queue.SimpleQueue)
     ending: threading.Event = field(default_factory=threading.Event)
     n_stored: int = 0  # bars so far
     _unknown: list[Told] = field(default_factory=list)  # stored, but for the bars above and how far all is known
-    _further: deque[Closed | Noted] = field(default_factory=partial(deque, maxlen=2 * MOST_WAITING))  # behind bars
+    _further: deque[Closed | BookSnapshot] = field(  # stored while no bar waits
+        default_factory=partial(deque, maxlen=2 * MOST_WAITING)
+    )
 
     @property
     def behind(self) -> bool:
@@ -61,7 +63,7 @@ class Writer:
             if closed and not self._store(recorder.write, closed):
                 return
             self._unknown += closed
-            self._further.extend(one for one in told if isinstance(one, Noted))
+            self._further.extend(one for one in told if isinstance(one, BookSnapshot))
             if published := [one for one in told if isinstance(one, Event)]:
                 self._publish(published)
             if self._unknown and (not more or self.told.empty() or len(self._unknown) > AT_ONCE):
@@ -72,7 +74,7 @@ class Writer:
             elif self._further and (not more or (self.told.empty() and time.monotonic() >= again)):
                 again = 0.0 if self._store_part() else time.monotonic() + LATER_S
 
-    def _gathered(self, pause_s: float) -> list[Told | Noted | Event | None]:
+    def _gathered(self, pause_s: float) -> list[Told | BookSnapshot | Event | None]:
         """What came in short order, or since the last was stored; None ends it.
 
         Waits for it, but no longer than the pause before what is to be stored without haste.
@@ -94,7 +96,7 @@ class Writer:
 
     def _store_part(self) -> bool:
         """Store the next trades and order books; what cannot be now waits, and is left at the end or for good."""
-        part, size = list[Closed | Noted](), 0
+        part, size = list[Closed | BookSnapshot](), 0
         while self._further and size < A_PART:
             part.append(one := self._further.popleft())
             size += len(one.trades) if isinstance(one, Closed) else len(one.bids)

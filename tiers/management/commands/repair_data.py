@@ -71,14 +71,15 @@ class Command(PlainCommand):
 
     def _repair(self, venue: MarketData, options: dict[str, Any]) -> list[dict[str, Any]]:
         stored = {(one.symbol, one.timeframe): one for one in inventory()}
-        asked = [(symbol, name) for symbol, name in stored if name in options["timeframes"]]
-        of_venue = [symbol for symbol, _ in asked if symbols.split(symbol)[0] == venue.name]
+        timeframes = options["timeframes"]
+        of_venue = [symbol for symbol, name in stored if name in timeframes and symbols.split(symbol)[0] == venue.name]
         names = wanted.names(venue, options["pairs"]) if options["pairs"] else [*dict.fromkeys(of_venue)]
         pairs = wanted.pairs(venue, names, strict=True) if names else []
         (after, until), found = options["time"], []
         with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
-            for pair, timeframe in ((pair, name) for pair in pairs for symbol, name in asked if symbol == pair.symbol):
-                one = stored[pair.symbol, timeframe]
+            for pair, timeframe in ((pair, name) for pair in pairs for name in timeframes):
+                if (one := stored.get((pair.symbol, timeframe))) is None:
+                    continue
                 first = one.first - timedelta(seconds=seconds(timeframe))
                 span = max(after or first, first), min(until or one.last, one.last)
                 task = bar.add_task(f"{pair.symbol} {timeframe}", total=1.0)

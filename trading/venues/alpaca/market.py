@@ -25,6 +25,7 @@ from trading.enums import AssetClass, Side, Timeframe
 from trading.market.bars import BarTable
 from trading.market.calendars import NEW_YORK, calendar
 from trading.market.lots import USUAL_CALENDARS
+from trading.market.order_book import Offer
 from trading.market.timeframes import seconds
 from trading.market.timestamps import microseconds
 from trading.market.trades import Trades
@@ -32,12 +33,12 @@ from trading.venues.alpaca.client import MOST_ROWS, Client, coins, stocks
 from trading.venues.answers import Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
 from trading.venues.rest import OfClient
-from trading.venues.streaming import Depth, Offer
+from trading.venues.streaming import Depth
 
 VENUE: Final = "ALPACA"
 TRADES_AT_ONCE: Final = timedelta(hours=1)
 LENGTHS: Final = {Timeframe.M1.value: TimeFrame.Minute, Timeframe.D1.value: TimeFrame.Day}
-SOME: Final = ("ALPACA:AAPL", "ALPACA:BTC/USD")
+EXAMPLES: Final = ("ALPACA:AAPL", "ALPACA:BTC/USD")
 _SAID: Final = Answers("Alpaca")
 _STOCK: Final = re.compile(r"[A-Z]{1,6}(\.[A-Z]{1,3})?")
 _COIN: Final = re.compile(r"[A-Z0-9]{1,10}/[A-Z]{2,6}")
@@ -68,7 +69,7 @@ class Market(OfClient):
 
     def pairs(self, wanted: Sequence[str]) -> dict[str, Pair]:
         """Those that are written as a stock or a pair of coins is; whether there is one the bars tell."""
-        found = (_pair(symbol) for symbol in (*wanted, *SOME))
+        found = (_pair(symbol) for symbol in (*wanted, *EXAMPLES))
         return {pair.symbol: pair for pair in found if pair is not None}
 
     def skew_s(self) -> float | None:

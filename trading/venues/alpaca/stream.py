@@ -17,16 +17,17 @@ import orjson
 from loguru import logger
 
 from helios.errors import UNREAD, Transient
+from trading.market.order_book import Checksum
+from trading.market.timestamps import MINUTE
 from trading.venues.alpaca.client import Key
 from trading.venues.alpaca.market import FIELDS, SIDES, quote, trade_id
 from trading.venues.answers import Answers, shown
 from trading.venues.streaming import (
-    MINUTE_US,
     OPEN_S,
     SILENT_S,
-    Bucket,
     Line,
     Message,
+    MinuteBar,
     Trade,
     line_to,
     read_time,
@@ -45,6 +46,7 @@ class Stream:
     key: Key
     of_trades: bool = False
     grace_s: float = 20.0  # of a minute without a trade it tells nothing
+    checksum: Checksum | None = None
 
     @property
     def source(self) -> str:
@@ -129,12 +131,12 @@ def _message(row: Mapping[str, Any]) -> Message | None:
     return None
 
 
-def _bucket(row: Mapping[str, Any]) -> Bucket:
+def _bucket(row: Mapping[str, Any]) -> MinuteBar:
     start = read_time(row["t"])
-    if start % MINUTE_US:
+    if start % MINUTE:
         raise ValueError(row["t"])
     open_, high, low, close, volume = (_SAID.number(row, name) for name in FIELDS)
-    return Bucket(_code(row), start + MINUTE_US, None if volume == 0 else (open_, high, low, close, volume))
+    return MinuteBar(_code(row), start + MINUTE, None if volume == 0 else (open_, high, low, close, volume))
 
 
 def _code(row: Mapping[str, Any]) -> str:

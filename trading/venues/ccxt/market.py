@@ -18,6 +18,7 @@ from helios.errors import DataError, Rejected, Transient
 from trading import symbols
 from trading.market.bars import FIELDS, BarTable
 from trading.market.lots import Lot
+from trading.market.order_book import Offer
 from trading.market.timeframes import seconds
 from trading.market.timestamps import begun, microseconds, moment
 from trading.market.trades import Trades
@@ -25,7 +26,7 @@ from trading.venues.answers import SIDES, Answers, BarRow, TradeRow, bars_of, be
 from trading.venues.base import Pair
 from trading.venues.ccxt.client import Client
 from trading.venues.rest import OfClient, ahead_s
-from trading.venues.streaming import YEARS, Depth, Offer
+from trading.venues.streaming import YEARS, Depth
 
 USUAL_LIMIT: Final = 300  # bars in one answer, where ccxt does not know
 SECOND: Final = timedelta(seconds=1)

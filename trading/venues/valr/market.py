@@ -13,12 +13,12 @@ from loguru import logger
 
 from helios.env import Env
 from helios.errors import UNREAD, Transient, error_text
-from trading.market.bars import FIELDS, BarTable
+from trading.market.bars import FIELDS, BarTable, Figures
 from trading.market.lots import Lot
 from trading.market.timeframes import seconds
 from trading.market.timestamps import begun
 from trading.market.trades import Trades
-from trading.venues.answers import SIDES, Answers, Figures, TradeRow, bars_of, between, shown, trades_of
+from trading.venues.answers import SIDES, Answers, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
 from trading.venues.rest import OfClient, ahead_s
 from trading.venues.streaming import Depth

@@ -12,9 +12,9 @@ from typing import Any, Final
 import orjson
 
 from helios.errors import UNREAD, Transient
-from trading.market.timestamps import microseconds
+from trading.market.timestamps import MINUTE, microseconds
 from trading.venues.answers import SIDES
-from trading.venues.streaming import MINUTE_US, Bucket, Message, Ticker, Trade, read_time
+from trading.venues.streaming import Message, MinuteBar, Ticker, Trade, read_time
 from trading.venues.valr.market import bucket, number
 from trading.venues.valr.order_books import FIGURE, NAME, aggregated, changed
 
@@ -48,12 +48,12 @@ def _trade(code: str, data: dict[str, Any]) -> Trade:
     return Trade(code, read_time(data["tradedAt"]), price, quantity, SIDES[data["takerSide"]], name)
 
 
-def _bucket(code: str, data: dict[str, Any]) -> Bucket:
+def _bucket(code: str, data: dict[str, Any]) -> MinuteBar:
     close, figures = bucket(data, code)
     at = microseconds(close)
-    if at % MINUTE_US:
+    if at % MINUTE:
         raise ValueError(at)
-    return Bucket(code, at, figures)
+    return MinuteBar(code, at, figures)
 
 
 def _ticker(code: str, data: dict[str, Any]) -> Ticker:

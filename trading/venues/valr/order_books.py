@@ -6,15 +6,19 @@ Source: VALR's API documentation, read 2026-11-28.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sized
+import zlib
+from collections.abc import Iterable, Iterator, Sized
+from itertools import chain, islice, zip_longest
 from typing import Any, Final
 
+from trading.market.order_book import Level, Offer
 from trading.venues.answers import MOST_NUMBER
-from trading.venues.streaming import Depth, Offer, read_time
+from trading.venues.streaming import Depth, read_time
 
 MILLISECOND: Final = 1_000
 MOST_CHANGES: Final = 10_000  # offers that one message changes; a venue that tells more is mistaken
 MOST_OF_BOTH: Final = 100_000  # of a whole book
+CHECKED: Final = 25  # offers a side
 FIGURE: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?")
 NAME: Final = re.compile(r"[0-9A-Za-z.-]{1,64}")
 
@@ -29,7 +33,8 @@ def changed(code: str, data: dict[str, Any], *, whole: bool = False) -> Depth:
         for side in ("Bids", "Asks")
     )
     at, sequence, checksum = (_whole(data[name]) for name in ("LastChange", "SequenceNumber", "Checksum"))
-    return Depth(code, at * MILLISECOND, sequence, bids, asks, whole, checksum)
+    first = sequence - len(bids) - len(asks) + 1  # each change has a number, the last one is told
+    return Depth(code, at * MILLISECOND, sequence, bids, asks, whole, first, checksum)
 
 
 def aggregated(code: str, data: dict[str, Any]) -> Depth:
@@ -42,6 +47,13 @@ def aggregated(code: str, data: dict[str, Any]) -> Depth:
         [_offer(row["price"], row["price"], row["quantity"]) for row in data[side]] for side in ("Bids", "Asks")
     )
     return Depth(code, read_time(data["LastChange"]), _whole(data["SequenceNumber"]), bids, asks, whole=True)
+
+
+def checksum(bids: Iterator[Level], asks: Iterator[Level]) -> int:
+    """CRC-32 of the best offers, bids and asks by turns (“Calculating the Checksum value”)."""
+    by_turns = zip_longest(*(islice(side, CHECKED) for side in (bids, asks)))
+    told = (offer for offer in chain.from_iterable(by_turns) if offer is not None)
+    return zlib.crc32(":".join(chain.from_iterable(told)).encode())
 
 
 def _bound(parts: Iterable[Sized], most: int) -> None:

@@ -14,8 +14,9 @@ from typing import Final
 
 import orjson
 
+from trading.market.order_book import Checksum
 from trading.venues.streaming import LEFT, SILENT_S, Line, Message, line_to
-from trading.venues.valr import messages
+from trading.venues.valr import messages, order_books
 from trading.venues.valr.client import Key
 
 PATH: Final = "/ws/trade"
@@ -33,6 +34,7 @@ class Stream:
     source: str = "valr:stream"
     of_trades: bool = True
     grace_s: float = 5.0
+    checksum: Checksum = order_books.checksum
 
     def read(self, message: bytes) -> Sequence[Message]:
         found = messages.read(message)

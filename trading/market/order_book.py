@@ -6,17 +6,15 @@ venue tells one, by checksum, and no bid may reach an ask. A book that fails is 
 
 from __future__ import annotations
 
-import zlib
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import chain, islice, zip_longest
 from typing import Final
 
 Offer = tuple[str, str, str]  # id, price, quantity, as the venue writes them; of a whole level the price is the id
 Level = tuple[str, str]  # a price, and all that is offered at it
-CHECKED: Final = 25  # offers a side, of which VALR makes its checksum
+Checksum = Callable[[Iterator[Level], Iterator[Level]], int]  # of bids and asks, best first: id and quantity of each
 MOST_OFFERS: Final = 50_000  # a side; a venue that tells more is mistaken
 
 
@@ -74,23 +72,24 @@ class OrderBook:
     """The offers in one instrument as of `at`, in microseconds since 1970; of no use while `sequence` is None."""
 
     symbol: str
+    checksum: Checksum | None = None  # the venue's own, where it tells one
     sequence: int | None = None
     at: int = 0
     _bids: _Side = field(default_factory=lambda: _Side(-1))
     _asks: _Side = field(default_factory=lambda: _Side(1))
 
     def whole(
-        self, at: int, sequence: int, bids: Sequence[Offer], asks: Sequence[Offer], checksum: int | None = None
+        self, at: int, sequence: int, bids: Sequence[Offer], asks: Sequence[Offer], told: int | None = None
     ) -> None:
         """All of it was told; what is older than what is known says nothing. Raises: `OutOfStep`."""
         if self.sequence is not None and sequence < self.sequence and at <= self.at:
             return  # a later one counts anew, as after a restart of the venue
         self._bids.replace(bids)
         self._asks.replace(asks)
-        self._settle(at, sequence, checksum)
+        self._settle(at, sequence, told)
 
     def change(
-        self, at: int, first: int, last: int, bids: Sequence[Offer], asks: Sequence[Offer], checksum: int | None = None
+        self, at: int, first: int, last: int, bids: Sequence[Offer], asks: Sequence[Offer], told: int | None = None
     ) -> None:
         """The changes of numbers `first` to `last` were told: what each offer has now, a quantity of 0 for its end.
 
@@ -103,7 +102,7 @@ class OrderBook:
         for side, offers in ((self._bids, bids), (self._asks, asks)):
             for offer in offers:
                 side.put(offer)
-        self._settle(at, last, checksum)
+        self._settle(at, last, told)
 
     def best(self, n: int) -> tuple[list[Level], list[Level]]:
         """The best bids and the best asks by price, best first, `n` a side at most."""
@@ -120,21 +119,17 @@ class OrderBook:
         self._bids.replace(())
         self._asks.replace(())
 
-    def checksum(self) -> int:
-        """CRC-32 of the best offers, bids and asks by turns (VALR: “Calculating the Checksum value”)."""
-        by_turns = zip_longest(*(islice(side.offers(), CHECKED) for side in (self._bids, self._asks)))
-        told = (offer for offer in chain.from_iterable(by_turns) if offer is not None)
-        return zlib.crc32(":".join(chain.from_iterable(told)).encode())
-
-    def _settle(self, at: int, sequence: int, checksum: int | None) -> None:
+    def _settle(self, at: int, sequence: int, told: int | None) -> None:
         self.sequence, self.at = sequence, max(self.at, at)
         bids, asks = self._bids, self._asks
         if bids.orders and asks.orders and -bids.orders[0] >= asks.orders[0]:
             raise self._lost(f"have its best bid below its best ask, was {bids.best(1)[0][0]} to {asks.best(1)[0][0]}")
         if max(len(bids.places), len(asks.places)) > MOST_OFFERS:
             raise self._lost(f"have at most {MOST_OFFERS} offers a side, had more")
-        if checksum is not None and checksum != (found := self.checksum()):
-            raise self._lost(f"give the venue's checksum {checksum}, gave {found}")
+        if told is not None and self.checksum is not None:
+            found = self.checksum(bids.offers(), asks.offers())
+            if found != told:
+                raise self._lost(f"give the venue's checksum {told}, gave {found}")
 
     def _lost(self, sentence: str) -> OutOfStep:
         self.lose()
