@@ -67,10 +67,12 @@ def callback(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
             *([_flags_tile()] if may("flags.view_featureflag") else []),
             *([_breakers_tile()] if may("breakers.view_circuitbreaker") else []),
         ],
-        "findings": _findings() if may("sentinel.view_finding") else None,
-        "books": _books() if may("trading.view_book") else None,
-        "cycles": _cycles() if may("trading.view_pipelinecycle") else None,
-        "modules": _modules() if may("modules.view_module") else None,
+        "tables": [
+            *([_findings()] if may("sentinel.view_finding") else []),
+            *([_cycles()] if may("trading.view_pipelinecycle") else []),
+            *([_books()] if may("trading.view_book") else []),
+            *([_modules()] if may("modules.view_module") else []),
+        ],
     }
     return context
 
@@ -158,6 +160,8 @@ def _breakers_tile() -> Tile:
 def _findings() -> dict[str, Any]:
     rows = Finding.objects.filter(resolved_at__isnull=True)[:ROWS]
     return {
+        "title": "Open findings",
+        "empty": "The last audit found nothing.",
         "headers": ["severity", "finding", "since", "seen"],
         "rows": [
             [
@@ -184,6 +188,8 @@ def _last_equity(book: Any) -> Decimal:
 def _books() -> dict[str, Any]:
     newest = _with_equity(Book.objects.all()).order_by("-runs", "-updated_at")
     return {
+        "title": "Books",
+        "empty": "There is no book yet: manage.py replay makes one.",
         "headers": ["book", "mode", "trading state", "equity", "return", "drawdown"],
         "rows": [_book_row(book) for book in newest[:ROWS]],
     }
@@ -208,6 +214,8 @@ def _cycles() -> dict[str, Any]:
     newest = PipelineCycle.objects.select_related("book").filter(pk__in=Book.objects.values(last=Subquery(of_book)))
     newest = newest.annotate(orders_made=Count("orders"), took=F("finished_at") - F("started_at"))
     return {
+        "title": "Last cycle of each book",
+        "empty": "No bar has gone through the tiers yet.",
         "headers": ["bar (UTC)", "book", "status", "took", "orders", "reason"],
         "rows": [_cycle_row(cycle) for cycle in newest.order_by("-id")[:ROWS]],
     }
@@ -230,6 +238,8 @@ def _cycle_row(cycle: Any) -> list[Any]:
 
 def _modules() -> dict[str, Any]:
     return {
+        "title": "Modules",
+        "empty": "No module is registered.",
         "headers": ["module", "version", "state"],
         "rows": [
             [

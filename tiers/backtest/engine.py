@@ -25,7 +25,7 @@ from tiers.ingest import jumps
 from trading.market.adjust import adjusted, as_held
 from trading.market.calendars import LONGEST_CLOSURE, Calendar
 from trading.market.days import day_of
-from trading.market.lots import Lot, smallest_steps
+from trading.market.lots import Lot, quantity_steps
 from trading.market.timestamps import stamp
 from trading.strategies import BuyAndHold, Strategy
 from trading.strategies.registry import TIERS
@@ -270,7 +270,7 @@ def _simulate(bars: Bars, decide: Decide, config: Config, progress: Progress, de
         decide,
         initial=config.initial,
         costs=config.costs,
-        steps=smallest_steps(config.lots),
+        steps=quantity_steps(config.lots),
         start_row=config.start_row,
         decided=decided,
         report=lambda done, total: progress("decisions", done, total),

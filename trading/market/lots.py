@@ -63,6 +63,6 @@ def in_lots(quantity: Decimal, step: Decimal) -> Decimal:
     return (quantity / step).to_integral_value(rounding=ROUND_DOWN) * step
 
 
-def smallest_steps(lots: Mapping[str, Lot]) -> dict[str, Decimal]:
+def quantity_steps(lots: Mapping[str, Lot]) -> dict[str, Decimal]:
     """The quantity step of each symbol, as the paper venue wants it."""
     return {symbol: lot.quantity_step for symbol, lot in lots.items()}

@@ -15,7 +15,7 @@ from trading.books.accounting import Account, Booked, Fill, OpenOrder, exact
 from trading.books.read import account_of
 from trading.enums import TradingState
 from trading.market.actions import Action
-from trading.market.lots import Lot, smallest_steps
+from trading.market.lots import Lot, quantity_steps
 from trading.models import Book, Order, PaperOrder, Position, TradeExecution
 from trading.orders import due_actions
 from trading.venues.paper import matching
@@ -77,7 +77,7 @@ def settle(
     results: list[Settled] = []
     booked: list[Booked] = []
     if book.mode != Book.Mode.LIVE:
-        results, booked = _fill(book, account, bar_ts, smallest_steps(lots), with_actions)
+        results, booked = _fill(book, account, bar_ts, quantity_steps(lots), with_actions)
     _close(results)
     fills = {order.pk: fill for _, order, fill in results if fill is not None}
     traded = {fill.symbol for fill in fills.values()} | {each.symbol for each in booked}

@@ -33,7 +33,7 @@ from tiers.contracts import (
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Replaced
 from tiers.llm.enforce import enforce
-from trading.market.lots import Lot, smallest_steps
+from trading.market.lots import Lot, quantity_steps
 
 NOW = datetime(2020, 6, 1, 20, tzinfo=UTC)
 SYMBOLS = ("AAPL", "IBM")
@@ -145,4 +145,4 @@ def test_a_halt_decided_at_this_bar_reaches_the_orders_of_this_bar() -> None:
 
 
 def test_the_venue_learns_the_steps_of_quantity() -> None:
-    assert smallest_steps({"AAPL": LOT}) == {"AAPL": Decimal("0.01")}
+    assert quantity_steps({"AAPL": LOT}) == {"AAPL": Decimal("0.01")}

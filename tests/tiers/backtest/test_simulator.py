@@ -16,7 +16,7 @@ from tiers.backtest.weights_decider import WeightsDecider
 from tiers.contracts import Bars, BookView, OrderIntent, Side, TargetWeights, TradingState
 from tiers.contracts.errors import DataError
 from trading.books.accounting import exact, replay
-from trading.market.lots import smallest_steps
+from trading.market.lots import quantity_steps
 
 FREE = Costs(fee_bps=Decimal(0), slippage_bps=Decimal(0))
 
@@ -38,7 +38,7 @@ def run(
         decider,
         initial=Initial(cash=Decimal(cash)),
         costs=costs,
-        steps=smallest_steps(table),
+        steps=quantity_steps(table),
         start_row=start_row,
         decided=decider.decided,
     )
@@ -130,7 +130,7 @@ class EveryBar:
 
 
 def decide_every_bar(bars: Bars, decider: EveryBar) -> Run:
-    steps = smallest_steps(lots(bars, "1"))
+    steps = quantity_steps(lots(bars, "1"))
     return simulate(bars, decider, initial=Initial(cash=Decimal(1000)), costs=FREE, steps=steps)
 
 
@@ -230,7 +230,7 @@ def test_progress_counts_every_bar() -> None:
         EveryBar(),
         initial=Initial(),
         costs=FREE,
-        steps=smallest_steps(lots(bars)),
+        steps=quantity_steps(lots(bars)),
         start_row=1,
         report=lambda done, total: seen.append((done, total)),
     )
