@@ -182,6 +182,17 @@ def test_what_was_given_back_goes_to_one_member_and_comes_back_whole(bus: Bus) -
     assert PoisonMessage.objects.get().state == "done"
 
 
+def test_only_the_marks_that_are_asked_for_are_read(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers reach them, too, and may leave any number there."""
+    bus.publish([], marks={"book": "7", "another": "x" * 1_000_000})
+    real, answers = bus.client.execute_command, list[object]()
+    monkeypatch.setattr(
+        bus.client, "execute_command", lambda *args, **options: answers.append(real(*args, **options)) or answers[-1]
+    )
+    assert bus.marks(["book", "none"]) == ["7", ""]
+    assert answers == [[b"7", None]]
+
+
 def test_a_stream_keeps_its_newest_events(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus_room, "KEPT", 100)
     for _ in range(10):

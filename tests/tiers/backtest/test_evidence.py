@@ -348,6 +348,19 @@ def test_the_sharpe_ratio_has_an_interval_and_is_compared_with_that_of_class_fre
     assert evidence.what_it_earns(None, None) == []
 
 
+def test_a_block_of_the_sharpe_ratio_is_of_its_returns_where_these_have_two_rows_each() -> None:
+    every, second = np.arange(801), np.arange(0, 801, 2)
+    curves = np.cumprod(1.0 + 0.01 * RNG.normal(size=(2, 801)), axis=1)
+
+    def of(rows: Any, pace: Any) -> Any:
+        mine, frequencies = (SimpleNamespace(run=SimpleNamespace(equity_curve=curve[rows])) for curve in curves)
+        return SimpleNamespace(
+            run=mine.run, frequencies=frequencies, pace=Pace(rows=pace, per_year=252.0, of_days=True)
+        )
+
+    assert evidence._sharpes(of(every, second), 10) == evidence._sharpes(of(second, np.arange(401)), 5)
+
+
 @pytest.mark.parametrize("calendar", [US_EQUITIES, ALWAYS_OPEN, ""])
 def test_the_sharpe_ratio_of_the_evidence_is_the_one_that_leads_the_figures(calendar: str) -> None:
     bars = market(420, 3, seed=1)
