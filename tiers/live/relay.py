@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -19,7 +18,7 @@ from typing import Any, Final, cast
 
 from django.conf import settings
 from django.db import close_old_connections
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from loguru import logger
 
 from helios.breakers import breaker
@@ -35,17 +34,36 @@ STEP_S: Final = 0.5
 LONGEST_PAUSE_S: Final = 30.0
 TIMEOUT_S: Final = 5.0
 AT_ONCE: Final = 200  # entries of a book
-MOST_BYTES: Final = 4 << 20  # of entries as text, and
-MOST_ROWS: Final = 20_000  # of what they are about, in one step, but for a single entry; of one more are not told
+MOST_BYTES: Final = 4 << 20  # of entries, and of the rows that they are about, as text; a single entry may be longer
+MOST_ROWS: Final = 20_000  # of an entry that are told; one with so many is told by itself
 ANEW: Final = 1_000  # entries of a book, to a bus that knows nothing of it
+_OF: Final = ("mode", "timeframe", "bar_ts", "book__name")  # of a cycle
 FORECAST: Final = ("symbol", "signal", "p_sell", "p_hold", "p_buy", "horizon_bars")
-_BEHIND: Final = """
-    SELECT l.id, l.size FROM unnest(%s::bigint[], %s::int[]) AS told(book, sequence)
-    CROSS JOIN LATERAL (
-        SELECT id, sequence, octet_length(payload::text) AS size FROM decision_ledger
-        WHERE book_id = told.book AND decision_ledger.sequence > told.sequence ORDER BY sequence LIMIT %s
-    ) l ORDER BY told.book, l.sequence
-"""
+_OF_CYCLE: Final = """(
+    SELECT coalesce(sum(256 + octet_length(told::text)), 0)
+    FROM (SELECT * FROM {table} WHERE cycle_id = e.cycle_id LIMIT {most}) told
+)"""
+# Workers write all of it, and memory has an end. One entry of each book after the other, so that none is measured of
+# which there is no telling yet; those of one book, however long, keep no other book's waiting.
+_BEHIND: Final = f"""
+    WITH RECURSIVE behind AS (
+        SELECT book, sequence, 0::bigint AS id, 0::bigint AS size, 0::bigint AS total, 0 AS place
+        FROM unnest(%s::bigint[], %s::int[]) AS reached(book, sequence)
+        UNION ALL
+        SELECT b.book, l.sequence, l.id, l.size, b.total + l.size, b.place + 1
+        FROM behind b CROSS JOIN LATERAL (
+            SELECT id, sequence, octet_length(payload::text) + CASE kind
+                WHEN 'predict' THEN {_OF_CYCLE.format(table="ml_predictions", most=MOST_ROWS)}
+                WHEN 'risk' THEN {_OF_CYCLE.format(table="aether_risk_decisions", most=1)}
+                WHEN 'end' THEN {_OF_CYCLE.format(table="orders", most=MOST_ROWS)}
+                ELSE 0
+            END AS size
+            FROM decision_ledger e WHERE e.book_id = b.book AND e.sequence > b.sequence ORDER BY e.sequence LIMIT 1
+        ) l
+        WHERE b.place < %s AND b.total < %s
+    )
+    SELECT id, size FROM behind WHERE place > 0 ORDER BY place, size, book
+"""  # noqa: S608 - no input
 _NEWEST: Final = """
     SELECT b.id, l.sequence FROM portfolio_state b CROSS JOIN LATERAL (
         SELECT sequence FROM decision_ledger WHERE book_id = b.id ORDER BY sequence DESC LIMIT 1
@@ -93,7 +111,7 @@ class Relay:
         marks = self.bus.marks([f"ledger:{book}" for book, _ in newest])  # workers reach them, too
         told = ((book, last, _told(mark, last)) for (book, last), mark in zip(newest, marks, strict=True))
         behind = {book: reached for book, last, reached in told if reached < last}
-        found = statements.fetch(_BEHIND, [list(behind), list(behind.values()), AT_ONCE])
+        found = statements.fetch(_BEHIND, [list(behind), list(behind.values()), AT_ONCE, MOST_BYTES])
         if not found:
             return 0
         numbers, sizes = zip(*found, strict=True)
@@ -101,9 +119,9 @@ class Relay:
         entries = list(
             LedgerEntry.objects.filter(pk__in=numbers[:n])
             .select_related("cycle", "cycle__book")
+            .only("book_id", "sequence", "kind", "payload", *(f"cycle__{name}" for name in _OF))
             .order_by("book_id", "sequence")
         )
-        entries = _bounded(entries)
         reached = {f"ledger:{entry.book_id}": str(entry.sequence) for entry in entries}
         self.bus.publish(events_of(entries), marks=reached)
         return len(entries)
@@ -131,16 +149,6 @@ def events_of(entries: Sequence[LedgerEntry]) -> list[Event]:
     return [event for entry in entries for event in found.get(entry.pk, ())]
 
 
-def _bounded(entries: list[LedgerEntry]) -> list[LedgerEntry]:
-    """The first of them, one at least, that are about so many rows: workers write these, and memory has an end."""
-    n_rows = Counter[int]()
-    for table in (MLPrediction, RiskDecision, Order):
-        of_cycle = table.objects.filter(cycle__in=[entry.cycle_id for entry in entries]).order_by()
-        n_rows.update(dict(of_cycle.values_list("cycle").annotate(Count("pk"))))
-    reached = accumulate(n_rows.pop(entry.cycle_id or 0, 0) for entry in entries)
-    return entries[: max(1, bisect_right(list(reached), MOST_ROWS))]
-
-
 def _of(entry: LedgerEntry) -> dict[str, Any]:
     cycle = _cycle(entry)
     names = {"book": cycle.book.name, "mode": cycle.mode, "cycle": cycle.pk}
@@ -152,7 +160,7 @@ def _by_cycle(
 ) -> dict[int, list[Event]]:
     of_cycle = {entry.cycle_id: entry for entry in entries}
     found: dict[int, list[Event]] = {}
-    for row in rows[:MOST_ROWS]:
+    for row in rows.filter(cycle__in=of_cycle)[:MOST_ROWS]:
         entry = of_cycle[row.cycle_id]
         try:
             told = event(_of(entry), row)
@@ -163,10 +171,6 @@ def _by_cycle(
     return found
 
 
-def _cycles(entries: list[LedgerEntry]) -> list[int]:
-    return [_cycle(entry).pk for entry in entries]
-
-
 def _cycle(entry: LedgerEntry) -> PipelineCycle:
     return cast("PipelineCycle", entry.cycle)  # a stage's entry has one
 
@@ -175,7 +179,7 @@ def _signals(entries: list[LedgerEntry]) -> dict[int, list[Event]]:
     def event(of: dict[str, Any], row: MLPrediction) -> Event:
         return SignalEvent(**of, **{name: getattr(row, name) for name in FORECAST})
 
-    return _by_cycle(entries, MLPrediction.objects.filter(cycle__in=_cycles(entries)).order_by("pk"), event)
+    return _by_cycle(entries, MLPrediction.objects.only("cycle", *FORECAST).order_by("pk"), event)
 
 
 def _risks(entries: list[LedgerEntry]) -> dict[int, list[Event]]:
@@ -183,7 +187,8 @@ def _risks(entries: list[LedgerEntry]) -> dict[int, list[Event]]:
         weights = dict(zip(row.symbols, row.max_weight, strict=True))
         return RiskEvent(**of, state=row.state, leverage=row.leverage, max_weight=weights, denials=row.denials)
 
-    return _by_cycle(entries, RiskDecision.objects.filter(cycle__in=_cycles(entries)), event)
+    told = RiskDecision.objects.only("cycle", "state", "leverage", "symbols", "max_weight", "denials")
+    return _by_cycle(entries, told, event)
 
 
 def _orders(entries: list[LedgerEntry]) -> dict[int, list[Event]]:
@@ -191,7 +196,8 @@ def _orders(entries: list[LedgerEntry]) -> dict[int, list[Event]]:
         said = {"client_order_id": row.client_order_id, "symbol": row.symbol, "side": row.side, "status": row.status}
         return TradeEvent(**of, kind="order", quantity=row.quantity, **said)
 
-    return _by_cycle(entries, Order.objects.filter(cycle__in=_cycles(entries)).order_by("pk"), event)
+    told = Order.objects.only("cycle", "client_order_id", "symbol", "side", "status", "quantity").order_by("pk")
+    return _by_cycle(entries, told, event)
 
 
 def _fills(entries: list[LedgerEntry]) -> dict[int, list[Event]]:

@@ -24,10 +24,11 @@ from trading.books import write as books
 from trading.events import RiskEvent, SignalEvent, TradeEvent
 from trading.market import shared_windows
 from trading.market.timestamps import utc
-from trading.models import LedgerEntry, MLPrediction, Order, RiskDecision, Stage, TradeExecution
+from trading.models import Book, LedgerEntry, MLPrediction, Order, RiskDecision, Stage, TradeExecution
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("clean_redis")]
 N_CYCLES = 6
+MONEY = {"initial_cash": D(100_000), "fee_bps": D(5), "slippage_bps": D(2)}
 
 
 @pytest.fixture
@@ -40,8 +41,7 @@ def cycles(db: Any) -> list[Any]:
         "symbols": ["AAPL", "IBM"],
         "flag_overrides": {"auto_trading": True},
     }
-    costs = {"initial_cash": D(100_000), "fee_bps": D(5), "slippage_bps": D(2)}
-    book = books.create_book("desk", replay_from=times[350], replay_until=times[-1], **options, **costs)
+    book = books.create_book("desk", replay_from=times[350], replay_until=times[-1], **options, **MONEY)
     return [_run(book, moment) for moment in times[350 : 350 + N_CYCLES]]
 
 
@@ -147,14 +147,36 @@ def test_a_row_that_is_none_of_its_kind_keeps_no_other_from_being_told(cycles: l
     assert risks[0].max_weight == {"AAPL": 0.5, "IBM": None}
 
 
-@pytest.mark.parametrize("bound", ["MOST_BYTES", "MOST_ROWS"])
-def test_a_step_reads_no_more_than_its_bounds_and_further_ones_tell_the_rest(
-    cycles: list[Any], monkeypatch: pytest.MonkeyPatch, bound: str
+@pytest.mark.parametrize("most", [5, 20_000])
+def test_a_step_reads_no_more_than_its_bound_and_further_ones_tell_the_rest(
+    cycles: list[Any], monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    monkeypatch.setattr(relay, bound, 5)
+    """Of entries, and of rows: what a decision denied may be long, too."""
+    RiskDecision.objects.update(denials=[{"code": "x" * 15_000}])
+    monkeypatch.setattr(relay, "MOST_BYTES", most)
     steps = list(iter(Relay(relay.bus()).step, 0))
-    assert (len(steps) >= N_CYCLES, sum(steps)) == (True, LedgerEntry.objects.count())
+    n_entries = LedgerEntry.objects.count()
+    assert (len(steps) >= (n_entries if most == 5 else N_CYCLES), sum(steps)) == (True, n_entries)
     assert [len(told(topic)) for topic in ("risk", "signal")] == [N_CYCLES, MLPrediction.objects.count()]
+
+
+def test_long_entries_of_one_book_keep_no_other_book_waiting(
+    cycles: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = (
+        Book.objects.get(),
+        books.create_book("second", **MONEY, mode="paper", timeframe="1d", symbols=["IBM"]),
+    )
+    for sequence, previous in enumerate(("a", "b"), 1):
+        LedgerEntry.objects.create(
+            book=second, sequence=sequence, kind="end", payload={}, previous_hash=previous, hash="x"
+        )
+    LedgerEntry.objects.filter(book=first).update(payload={"long": "x" * 5_000})
+    monkeypatch.setattr(relay, "MOST_BYTES", 8_000)
+    bus = relay.bus()
+    for _ in range(2):
+        Relay(bus).step()
+    assert bus.marks([f"ledger:{second.pk}", f"ledger:{first.pk}"]) == ["2", "2"]
 
 
 @pytest.mark.parametrize("payload", [{"fills": [5]}, {"fills": 5}, {"fills": [["a", 1]]}, [1], {"fills": [[{}] * 5]}])
