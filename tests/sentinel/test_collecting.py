@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 from loguru import logger
@@ -279,6 +279,13 @@ def test_a_replay_is_judged_by_its_newest_cycle_and_not_before_it_has_one(desk: 
 def test_an_inactive_book_has_no_market_data_to_judge(desk: Desk) -> None:
     desk.book(active=False)
     assert collect().series == ()
+
+
+def test_a_cycle_is_of_a_mode_that_there_is(desk: Desk) -> None:
+    """Workers write these rows, and the check of cycles went blind over one."""
+    cycle = desk.cycle(desk.book(), NOW)
+    with pytest.raises(IntegrityError, match="pipeline_cycles_mode"), transaction.atomic():
+        type(cycle).objects.update(mode="evil")
 
 
 def test_gaps_are_found_in_the_tables(desk: Desk) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from tests.support.apple import action
 from tiers.contracts import Bars, FloatArray, TimeArray
 from tiers.contracts.parameters import PipelineParams, VolatilityParams
 from trading.market.lots import Lot
@@ -106,3 +107,16 @@ def short_params() -> PipelineParams:
     """Daily parameters with windows short enough for a small market."""
     base = PipelineParams.of("1d", closes=True, cost_bps=7.0)
     return replace(base, volatility=VolatilityParams(window_bars=250, min_returns=100, ewma_bars=100))
+
+
+def happened(bars: Bars, row: int, kind: str, value: object, *, per: int = 1) -> Bars:
+    """The bars, where something happened before a row."""
+    made = action(
+        str(bars.ts[row].astype("datetime64[D]")),
+        kind,
+        value,
+        per=per,
+        symbol=bars.symbols[0],
+        before=float(bars.close[row - 1, 0]),
+    )
+    return replace(bars, actions=(*bars.actions, made))

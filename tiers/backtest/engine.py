@@ -22,7 +22,7 @@ from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Model, Tiers
 from tiers.ingest import jumps
-from trading.market.adjust import adjusted, as_held
+from trading.market.adjust import adjusted
 from trading.market.calendars import LONGEST_CLOSURE, Calendar
 from trading.market.days import day_of
 from trading.market.lots import Lot, quantity_steps
@@ -245,11 +245,10 @@ def _weighted(
     """A strategy that speaks in weights, of the symbols that have a bar to decide on: no money waits for another."""
     present = listed_from(bars, config.start_row)
     weights = np.full(bars.close.shape, np.nan)
-    parts = isinstance(strategy, BuyAndHold)  # of the account, which leaves dividends as cash
-    close = as_held(bars, config.start_row) if parts else adjusted(bars).close
-    weights[:, present] = strategy.weights(close[:, present], start_row=config.start_row)
+    weights[:, present] = strategy.weights(adjusted(bars).close[:, present], start_row=config.start_row)
     _say_again(weights, bars)
-    decider = WeightsDecider(weights, name=strategy.name, lots=config.lots, key=config.key)
+    of = config.initial.cash if isinstance(strategy, BuyAndHold) else None
+    decider = WeightsDecider(weights, name=strategy.name, lots=config.lots, key=config.key, of=of)
     run = _simulate(bars, decider, config, progress, decider.decided)
     return _result(run, bars, config, strategy=strategy.name, params=dict(strategy.params), baseline=baseline)
 

@@ -133,8 +133,9 @@ def _cancelled(run: Run) -> list[str]:
     """The orders that a decision ended while they waited, by symbol."""
     told = ", ".join(f"{symbol} {n:,}" for symbol, n in run.cancelled_by_symbol.most_common())
     why = "no bar of their symbol came for a week, it split, or the book might only reduce or was halted meanwhile"
-    once = "Buy and hold asks once: what it meant for such a symbol stays cash to the end"
-    return [f"Cancelled were orders that waited for a bar ({told}): {why}. {once}."] if told else []
+    never = listed(sorted({*run.cancelled_by_symbol} - {fill.symbol for fill in run.all_fills}), "symbols")
+    more = f" Never traded at all: {never}." if never else ""
+    return [f"Cancelled were orders that waited for a bar ({told}): {why}.{more}"] if told else []
 
 
 def of_gaps(bars: Bars, calendars: Mapping[str, Calendar], pace: Pace) -> list[str]:

@@ -18,10 +18,15 @@ FULLY_INVESTED = ExecuteParams(cash_buffer=Decimal(0), max_notional=Decimal(10**
 
 
 class WeightsDecider:
-    """Turns the rows of a weight matrix, (n_bars, n_symbols) with NaN for "leave it", into orders."""
+    """Turns the rows of a weight matrix, (n_bars, n_symbols) with NaN for "leave it", into orders.
 
-    def __init__(self, weights: FloatArray, *, name: str, lots: Mapping[str, Lot], key: str) -> None:
-        self.weights, self.name, self.lots, self.key = weights, name, lots, key
+    They are parts of the equity, or always of the money `of` where that is given.
+    """
+
+    def __init__(
+        self, weights: FloatArray, *, name: str, lots: Mapping[str, Lot], key: str, of: Decimal | None = None
+    ) -> None:
+        self.weights, self.name, self.lots, self.key, self.of = weights, name, lots, key, of
 
     @property
     def decided(self) -> BoolArray:
@@ -31,6 +36,8 @@ class WeightsDecider:
     def __call__(self, row: int, book: BookView) -> Step:
         """The orders that bring the named symbols to their weights."""
         wanted, previous = self.weights[row], book.weights
+        if self.of is not None and book.equity > 0:
+            wanted = wanted * float(self.of / book.equity)
         named = np.isfinite(wanted)
         target = np.where(named, wanted, previous)
         targets = TargetWeights(

@@ -37,6 +37,8 @@ NOTES = frozenset({Code.FORMING, Code.DUPLICATE, Code.OUT_OF_ORDER, Code.GAP, Co
 class Problem:
     """One finding. `row` counts as the source does (a CSV's header is row 1); 0 where no row is to blame.
 
+    It is of `n_rows`, of which it names the first: a minute of trades has as many as it has trades.
+
     `bar_ts` is the close of the bar concerned, None where the row has no usable time. `missing_bars` counts
     the bars that a gap or an incomplete bar lacks.
     """
@@ -45,6 +47,7 @@ class Problem:
     symbol: str
     detail: str
     row: int = 0
+    n_rows: int = 1
     column: str = ""
     bar_ts: datetime | None = None
     missing_bars: int = 0

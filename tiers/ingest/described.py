@@ -90,4 +90,5 @@ def _examples(problems: Sequence[Problem]) -> str:
     if not problems:
         return ""
     shown = "; ".join(problem.place_and_detail for problem in problems[:EXAMPLES])
-    return f"{len(problems)} row{'s' * (len(problems) > 1)}: {shown}{'; ...' if len(problems) > EXAMPLES else ''}"
+    n_rows = sum(problem.n_rows for problem in problems)
+    return f"{n_rows} row{'s' * (n_rows > 1)}: {shown}{'; ...' if len(problems) > EXAMPLES else ''}"

@@ -42,7 +42,7 @@ class BadRowsError(DataError):
 
     def __init__(self, source: str, problems: tuple[Problem, ...], *, n_good: int) -> None:
         self.problems, self.first, self.n_good = problems, problems[0], n_good
-        others = len(problems) - 1
+        others = sum(problem.n_rows for problem in problems) - 1
         more = f" ({others} more rows break a rule)" if others else ""
         nothing = "" if n_good else f"{source} holds no bar that keeps the rules; "
         super().__init__(f"{nothing}{source} {self.first.place_and_detail}{more}")
@@ -67,7 +67,7 @@ class Prepared:
     @property
     def dropped_rows(self) -> int:
         """Rows that broke a rule."""
-        return sum(problem.rejects for problem in self.problems)
+        return sum(problem.n_rows for problem in self.problems if problem.rejects)
 
     @property
     def missing_bars(self) -> int:
@@ -84,13 +84,14 @@ def prepare(
     not_after: datetime | None = None,
     traded: Span | None = None,
     columns: Mapping[str, str] = MappingProxyType({}),
+    n_rows: Mapping[int, int] = MappingProxyType({}),
 ) -> Prepared:
     """Validate a series and add the complete bars of higher timeframes that have closed by its last bar.
 
     Rows that break a rule are `BadRowsError` naming `source`, row and column, unless `drop_invalid`; rows that
     do not lie a timeframe apart are a `DataError` always, unless all trades of their time are known: `Prepared.traded`.
     The bar that forms at `not_after`, and closes later, is left out with a note; any further one breaks a rule.
-    `columns` has the source's names of a bar's parts.
+    `columns` has the source's names of a bar's parts, `n_rows` of how many of its rows a bar is made, by the first.
     """
     hours = calendar(calendar_name)
     if traded is None:
@@ -101,7 +102,8 @@ def prepare(
     if traded is not None:
         gaps = [one for one in found if one.code is Code.GAP]
         found = (*(one for one in found if one.code is not Code.GAP), *longest_pause(gaps))
-    judged = replace(judged, problems=_named(found, columns))
+    counted = (replace(each, n_rows=n_rows.get(each.row, 1)) for each in found) if n_rows else found
+    judged = replace(judged, problems=_named(counted, columns))
     clean = judged.table
     if not clean.n_rows or (judged.rejected and not drop_invalid):
         raise BadRowsError(source, (*judged.rejected, *forming), n_good=clean.n_rows)
@@ -125,8 +127,9 @@ def bars_of_trades(
     drop_invalid: bool = False,
     not_after: datetime,
     columns: Mapping[str, str] = MappingProxyType({}),
-) -> tuple[BarTable, Span, tuple[Problem, ...]]:
-    """The 1m bars of a source's trades, their time, and what was wrong with the other trades.
+) -> tuple[BarTable, dict[int, int], Span, tuple[Problem, ...]]:
+    """The 1m bars of a source's trades, of how many of them each is by the first's row, their time, and what was wrong
+    with the other trades.
 
     Trades that break a rule are `BadRowsError`, unless `drop_invalid`. The minute of the first trade and that of the
     last hold what the source has of them. Raises: DataError, too, where the rows are no trades.
@@ -137,8 +140,9 @@ def bars_of_trades(
     judged = replace(judged, problems=_named(judged.problems, columns))
     if not judged.trades.n_trades or (judged.rejected and not drop_invalid):
         raise BadRowsError(source, judged.rejected, n_good=judged.trades.n_trades)
-    bars = minute_bars(judged.trades)
-    return bars, (utc(bars.ts[0]) - timedelta(minutes=1), utc(bars.ts[-1])), judged.problems
+    bars, n_trades = minute_bars(judged.trades)
+    n_rows = dict(zip(bars.row.tolist(), n_trades.tolist(), strict=True))
+    return bars, n_rows, (utc(bars.ts[0]) - timedelta(minutes=1), utc(bars.ts[-1])), judged.problems
 
 
 def partly_filled(prepared: Prepared, calendar_name: str) -> TimeArray:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+import numpy.typing as npt
 
 from tiers.contracts import MINUTE, BarTable, BoolArray, Trades, bar_table, distinct, stamp, utc
 from tiers.contracts.errors import DataError
@@ -67,8 +68,9 @@ def judge(trades: Trades, *, not_after: datetime) -> Judged:
     return Judged(trades=ordered, problems=tuple(sorted(problems + notes, key=lambda problem: problem.row)))
 
 
-def minute_bars(trades: Trades) -> BarTable:
-    """Trades in the order of trading -> the 1m bars of the minutes that had any, each named by its close.
+def minute_bars(trades: Trades) -> tuple[BarTable, npt.NDArray[np.intp]]:
+    """Trades in the order of trading -> the 1m bars of the minutes that had any, each named by its close, and the
+    number of trades of each.
 
     Open and close are the first and the last price, high and low the extremes, volume the sum of quantities in units of
     the base. A trade at a full minute belongs to the minute that begins there.
@@ -76,7 +78,7 @@ def minute_bars(trades: Trades) -> BarTable:
     closes = (trades.ts.astype(np.int64) // MINUTE + 1) * MINUTE
     starts = bucket_starts(closes)
     if not len(starts):
-        return bar_table(trades.symbol, "1m", trades.ts, [trades.price] * 5)
+        return bar_table(trades.symbol, "1m", trades.ts, [trades.price] * 5), starts
     ends = np.append(starts[1:], trades.n_trades) - 1
     fields = (
         trades.price[starts],
@@ -85,7 +87,8 @@ def minute_bars(trades: Trades) -> BarTable:
         trades.price[ends],
         np.add.reduceat(trades.quantity, starts),
     )
-    return bar_table(trades.symbol, "1m", closes[starts].astype("datetime64[us]"), fields, trades.row[starts])
+    ts = closes[starts].astype("datetime64[us]")
+    return bar_table(trades.symbol, "1m", ts, fields, trades.row[starts]), ends - starts + 1
 
 
 def _rules(trades: Trades, not_after: datetime) -> Iterable[tuple[BoolArray, Code, str, str]]:

@@ -41,24 +41,3 @@ def factors(bars: Bars) -> tuple[FloatArray, FloatArray]:
         prices[:, column] = np.cumprod([1.0, *(each.factor for each in actions)])[come]
         shares[:, column] = np.cumprod([1.0, *(each.shares for each in actions)])[come]
     return prices, shares
-
-
-def as_held(bars: Bars, start_row: int) -> FloatArray:
-    """(n_bars, n_symbols) what is there of a share that a symbol had at its first bar from `start_row` on.
-
-    The shares that splits made of it at their price, and its dividends as the cash that an account keeps; up to a
-    factor of each symbol, so that ratios are right. NaN stays NaN.
-    """
-    worth = bars.close.copy()
-    first = start_row + np.isfinite(bars.close[start_row:]).argmax(axis=0)
-    for symbol, own in groupby(
-        sorted(bars.actions, key=attrgetter("symbol", "ex_ts", "is_split")), key=attrgetter("symbol")
-    ):
-        actions, column = list(own), bars.symbols.index(symbol)
-        come = np.searchsorted(np.array([stamp(each.ex_ts) for each in actions]), bars.ts)
-        shares = np.cumprod([1.0, *(each.shares for each in actions)])
-        paid = np.cumsum(
-            [0.0, *(0.0 if one.is_split else float(one.value) * n for one, n in zip(actions, shares, strict=False))]
-        )
-        worth[:, column] = worth[:, column] * shares[come] + paid[come] - paid[come[first[column]]]
-    return worth

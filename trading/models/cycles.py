@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from trading.models.books import Book
 from trading.models.columns import one_of, timeframe_field
 
 
@@ -73,6 +74,7 @@ class PipelineCycle(models.Model):
             models.UniqueConstraint(
                 fields=["book", "shard"], condition=Q(status="RUNNING"), name="pipeline_cycles_one_running"
             ),
+            one_of("mode", Book.Mode.values, "pipeline_cycles_mode"),
             one_of("stage", Stage.values, "pipeline_cycles_stage"),
             one_of("status", ["RUNNING", "DONE", "FAILED", "SKIPPED"], "pipeline_cycles_status"),
             models.CheckConstraint(

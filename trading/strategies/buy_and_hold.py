@@ -11,9 +11,10 @@ from trading.strategies.base import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class BuyAndHold:
-    """Each symbol gets 1 / n_symbols of the money at the start, at its first bar, and is never traded again.
+    """Each symbol gets 1 / n_symbols at its first bar, and is never traded again.
 
-    What is meant for one that has no bar yet is cash until then, whatever became of the others.
+    A backtest takes that of the money at the start: what is meant for a symbol that has no bar yet is cash until then,
+    whatever became of the others.
     """
 
     name: str = "buy_and_hold"
@@ -24,14 +25,9 @@ class BuyAndHold:
         return {}
 
     def weights(self, close: FloatArray, *, start_row: int = 0) -> FloatArray:
-        """In the first row from `start_row` on where a symbol has a close: its part of what all are worth; else NaN."""
-        own, columns = close[start_row:], np.arange(close.shape[1])
-        known = np.isfinite(own)
-        last = np.maximum.accumulate(np.where(known, np.arange(len(own))[:, None], 0), axis=0)
-        first = known.argmax(axis=0)
-        growth = own[last, columns] / own[first, columns]
-        worth = np.where(np.isnan(growth), 1.0, growth).mean(axis=1)
+        """The part of each symbol in the first row from `start_row` on where it has a close; else NaN."""
+        known = np.isfinite(close[start_row:])
+        begun = np.flatnonzero(known.any(axis=0))
         wanted = np.full(close.shape, np.nan)
-        begun = known.any(axis=0)
-        wanted[start_row + first[begun], columns[begun]] = 1.0 / len(columns) / worth[first[begun]]
+        wanted[start_row + known.argmax(axis=0)[begun], begun] = 1.0 / close.shape[1]
         return wanted

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.apple import action
-from tests.support.backtests import LinearModel, lots, market, of_closes, prices, short_params
+from tests.support.backtests import LinearModel, happened, lots, market, of_closes, prices, short_params
 from tests.tiers.backtest.test_simulator import column, run
 from tests.trading.market.test_adjusted_prices import split_in_two
 from tiers.backtest import engine
@@ -23,19 +22,6 @@ from trading.books.accounting import ZERO, Holding, replay
 from trading.strategies import BuyAndHold
 
 SWITCHES = Switches(auto_trading=True, garch_volatility=False, advanced_risk_engine=(), neural_network_v2=())
-
-
-def happened(bars: Bars, row: int, kind: str, value: object, *, per: int = 1) -> Bars:
-    """The bars, where something happened before a row."""
-    made = action(
-        str(bars.ts[row].astype("datetime64[D]")),
-        kind,
-        value,
-        per=per,
-        symbol=bars.symbols[0],
-        before=float(bars.close[row - 1, 0]),
-    )
-    return replace(bars, actions=(*bars.actions, made))
 
 
 def adds_up(result: Run, cash: int = 1000) -> None:

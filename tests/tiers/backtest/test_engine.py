@@ -257,6 +257,17 @@ def test_buy_and_hold_keeps_the_part_of_a_symbol_that_begins_late() -> None:
     assert run.equity_curve[-1] / 100_000 == pytest.approx((path[-1] / path[first, columns]).mean(), rel=0.01)
 
 
+@pytest.mark.parametrize("factor", [3, 1 / 3])
+def test_the_part_of_a_late_symbol_hangs_on_none_that_was_not_bought(factor: float) -> None:
+    """One lot of the first costs more than its part, so that its price, whatever it does, is nothing to the account."""
+    dear = np.geomspace(60_000, 60_000 * factor, 200)
+    late = np.where(np.arange(200) < 100, np.nan, 20.0)
+    bars = of_closes(np.stack([dear, late], axis=1))
+    free = Costs(fee_bps=Decimal(0), slippage_bps=Decimal(0))
+    run = run_strategy(bars, BuyAndHold(), Config(lots=lots(bars, "1"), costs=free)).run
+    assert [(fill.symbol, fill.notional) for fill in run.all_fills] == [("S01", 50_000)]
+
+
 def test_bars_that_lead_go_by_the_parameters_of_a_book_that_begins_with_them() -> None:
     bars, model = market(420, 2, seed=1), ServingModels(champion=LinearModel(), champion_name="linear")
     careful = replace(short_params(), risk=replace(short_params().risk, max_leverage=0.2))

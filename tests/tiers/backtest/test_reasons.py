@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.backtests import FIELDS, LinearModel, lots, market, of_closes, prices, short_params
+from tests.support.backtests import FIELDS, LinearModel, happened, lots, market, of_closes, prices, short_params
 from tiers.backtest import metrics, pace, reasons, report
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.exact import Initial
@@ -263,6 +263,19 @@ def test_an_order_that_waited_for_a_bar_in_vain_is_told_and_counted() -> None:
     assert "orders that waited for a bar (S01 1): no bar of their symbol came for a week" in told
     said = Outcome(result=result, elapsed_s=0.1).to_json()
     assert (said["cancelled"], told in said["reasons"]) == ({"S01": 1}, True)
+
+
+@pytest.mark.parametrize(("splits", "told"), [(True, ""), (False, " Never traded at all: S00.")])
+def test_of_a_cancelled_order_is_told_whether_its_symbol_was_ever_traded(splits: bool, told: str) -> None:
+    """One that a split ends is said again; one whose symbol had no bar for a week is not."""
+    bars = of_closes(np.full((30, 1), 10.0))
+    if splits:
+        bars = happened(bars, 2, "split", 2)
+    else:
+        bars.close[2:12] = np.nan
+    result = run_strategy(bars, BuyAndHold(), Config(lots=lots(bars), start_row=1))
+    (sentence,) = [one for one in result.reasons if one.startswith("Cancelled were ")]
+    assert sentence.endswith(f"halted meanwhile.{told}")
 
 
 def test_what_kept_buy_and_hold_from_buying_is_told_beside_any_strategy() -> None:

@@ -221,6 +221,18 @@ def test_hours_that_begin_with_the_session_and_then_with_each_hour_are_read(sour
     assert names(got).startswith("opens")
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_is_left_of_an_hour_before_a_session_ends_where_that_begins(source, order: int):
+    """With hours of trade before and after sessions: 4:00 to 9:00, 9:30, 10:00; the half hour from 9:00 is no hour."""
+    opens = ["04:00", *(f"{hour:02d}:00" for hour in range(5, 10)), "09:30", *(f"{hour}:00" for hour in range(10, 20))]
+    text = [f"2023-11-{day:02d} {at}" for day in (6, 7, 8) for at in opens][::order]
+    got = source("1h", "date", *text, calendar="XNYS", zone="America/New_York")
+    found = dict(zip(text, closes(got), strict=True))
+    assert [found[f"2023-11-07 {at}"][11:16] for at in ("08:00", "09:00", "09:30", "10:00")] == [
+        *("14:00", "14:30", "15:00", "16:00")
+    ]
+
+
 def test_whole_hours_from_the_beginning_of_a_session_are_known_when_they_end(source):
     begins = [datetime(2023, 11, day, 9 + hour, 30, tzinfo=NEW_YORK) for day in (6, 7, 8) for hour in range(7)]
     got = source("1h", "date", *(each.isoformat() for each in begins), calendar="XNYS", times="open")

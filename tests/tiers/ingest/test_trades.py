@@ -42,7 +42,7 @@ def told(found: Judged) -> list[tuple[int, Code]]:
 
 
 def test_a_minute_has_its_first_and_last_price_the_extremes_and_all_that_was_traded():
-    found = minute_bars(
+    found, _ = minute_bars(
         trades(
             ("2024-01-01 00:00:00", 10, 1),
             ("2024-01-01 00:00:30", 12, 2),
@@ -64,7 +64,7 @@ def test_a_minute_has_its_first_and_last_price_the_extremes_and_all_that_was_tra
         [7, 8, 16],
     ]
     assert found.row.tolist() == [1, 4, 5]
-    assert minute_bars(trades()).n_rows == 0
+    assert minute_bars(trades())[0].n_rows == 0
 
 
 def test_trades_of_one_moment_stand_by_number_else_as_they_came_and_a_falling_source_is_turned():
@@ -114,7 +114,8 @@ def test_bars_are_those_of_a_plain_loop(made: list[tuple[int, int, int]]):
     plain: dict[int, list[tuple[int, int]]] = {}
     for ms, price, size in ordered:
         plain.setdefault(ms // 60_000, []).append((price, size))
-    found = minute_bars(trades(*rows))
+    found, n_trades = minute_bars(trades(*rows))
+    assert n_trades.tolist() == [len(of_it) for of_it in plain.values()]
     for row, of_it in enumerate(plain.values()):
         prices = [price for price, _ in of_it]
         expected = (prices[0], max(prices), min(prices), prices[-1], sum(size for _, size in of_it))
@@ -149,7 +150,7 @@ def test_a_real_file_of_trades_gives_its_file_of_minutes_exactly():
     )
     assert found.problems == ()
     minutes = pl.read_ipc(needs("crypto", "freqtrade", "XRP_ETH-1m.feather"))
-    assert_same(minute_bars(found.trades), minutes, volume_rtol=0)
+    assert_same(minute_bars(found.trades)[0], minutes, volume_rtol=0)
 
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
@@ -157,7 +158,7 @@ def test_the_trades_of_a_raw_feed_give_the_minutes_that_were_made_of_it(symbol: 
     path = needs("orderbook", f"binance_spot_{symbol.lower()}_20240808.gz")
     with gzip.open(path) as lines:
         found = [json.loads(line.split(b" ", 1)[1])["data"] for line in lines if b"@trade" in line]
-    made = minute_bars(
+    made, _ = minute_bars(
         judge(
             Trades(
                 symbol=symbol,

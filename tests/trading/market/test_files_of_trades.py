@@ -96,6 +96,15 @@ def test_trades_before_a_session_cost_no_bar_of_it(write):
     assert [f"{ts:%H:%M}" for ts in market.bar_range(["SHS"], "1h").ts.tolist()] == ["15:00", "16:00"]
 
 
+def test_of_trades_outside_of_sessions_each_is_counted(write):
+    opens = 1_704_205_800  # 2024-01-02 09:30 in New York
+    rows = [f"{opens + s}000,{s},10,1" for s in [*range(-600, 0, 20), *range(0, 7_200, 90)]]  # three a minute before it
+    with pytest.raises(CommandError, match=r"\(29 more rows break a rule\)"):
+        run(write(*rows), "--asset-class", "equity", symbol="SHS")
+    got = run(write(*rows), "--asset-class", "equity", "--drop-invalid", symbol="SHS")
+    assert (got["series"][0]["dropped_rows"], got["understood"]["dropped"][:16]) == (30, "30 rows: row 2, ")
+
+
 def test_a_file_of_each_session_gives_all_its_hours(write):
     for opens in (1_704_205_800, 1_704_292_200):  # 2024-01-02 and 03, 09:30 in New York
         rows = [f"{opens + s}000,{s},{10 + s % 3},1" for s in [*range(0, 23_400, 90), 23_399]]

@@ -197,11 +197,11 @@ class Command(PlainCommand):
     def _file(self, options: dict[str, Any]) -> tuple[market.Series, Prepared]:
         found = self._found(options)
         name, drop, now = found.source.path.name, options["drop_invalid"], timezone.now()
-        traded, hints, columns = None, list[str](), found.columns.by_field
+        traded, hints, columns, n_rows = None, list[str](), found.columns.by_field, dict[int, int]()
         try:
             problems = _unreadable(found)
             if found.columns.of_trades:
-                rows, traded, broken = bars_of_trades(
+                rows, n_rows, traded, broken = bars_of_trades(
                     found.trades(), source=name, drop_invalid=drop, not_after=now, columns=columns
                 )
                 names, problems = OF_TRADES, (*problems, *broken)
@@ -213,7 +213,14 @@ class Command(PlainCommand):
             self.understood = found.described(names) | {"class": f"{kind} on calendar {calendar}"}
             hints = [f"its times are taken for {names}, in {found.clock}", *self.assumed]
             prepared = prepare(
-                rows, calendar, source=name, drop_invalid=drop, not_after=now, traded=traded, columns=columns
+                rows,
+                calendar,
+                source=name,
+                drop_invalid=drop,
+                not_after=now,
+                traded=traded,
+                columns=columns,
+                n_rows=n_rows,
             )
         except BadRowsError as error:
             told = [*found.time_of(error.first.row), *hints] if error.first.code in OF_A_CALENDAR else []

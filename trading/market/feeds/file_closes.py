@@ -67,7 +67,7 @@ def named_closes(
         full = np.where(_ends(ts), ts.astype("datetime64[m]") + MINUTE, ts)
         return full.astype("datetime64[us]"), Names("close", because or "they end just before a full minute")
     if says:
-        return _next_closes(ts, timeframe, hours) if says == "open" else ts, Names(says, because)
+        return _parted(ts, _next_closes(ts, timeframe, hours)) if says == "open" else ts, Names(says, because)
     return _as_they_show(ts, wall, timeframe, hours)
 
 
@@ -98,6 +98,16 @@ def _next_closes(ts: TimeArray, timeframe: str, hours: Calendar) -> TimeArray:
     return ts + length
 
 
+def _parted(ts: TimeArray, closes: TimeArray) -> TimeArray:
+    """The closes of bars that begin at these times, where one that ends with a later, shorter one ends as that begins.
+
+    So the half hour from 9:00 is not taken for the one from 9:30 that a session begins with.
+    """
+    order = np.lexsort((ts, closes))
+    last = ts[order][np.searchsorted(closes[order], closes, side="right") - 1]  # to begin, of those that end so
+    return np.where(ts < last, last, closes)
+
+
 def _by_hours(ts: TimeArray, later: TimeArray, hours: Calendar, timeframe: str) -> tuple[TimeArray, Names]:
     """Opens, where times begin a bar of the market's hours and end none, as the first ones do; or closes.
 
@@ -107,7 +117,7 @@ def _by_hours(ts: TimeArray, later: TimeArray, hours: Calendar, timeframe: str) 
     counts = [(int((opens & ~closes).sum()), int((closes & ~opens).sum())) for opens, closes in reversed(both)]
     for n_opens, n_closes in counts:
         if n_opens > CLEARLY * n_closes:
-            return later, Names("open", f"more of them begin a bar of {hours.name} than end one")
+            return _parted(ts, later), Names("open", f"more of them begin a bar of {hours.name} than end one")
         if n_closes > CLEARLY * n_opens:
             return ts, Names("close", f"more of them end a bar of {hours.name} than begin one")
     return ts, Names("close", f"{NO_EVIDENCE}; --times open changes that", clear=not any(map(any, counts)))
