@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from loguru import logger
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from helios.errors import Conflict, NotFound, Transient, error_text
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # see helios.redis_client
     import redis
 
 KEPT: Final = 100_000
+LONGEST: Final = 1 << 18  # letters of an event: what hundreds of symbols have in one is a third of it
 BEGINNING: Final = "0-0"
 OF_GROUPS: Final = {"BUSYGROUP": Conflict, "NOGROUP": NotFound}
 _PREFIX: Final = "helios:bus:"
@@ -65,11 +67,17 @@ class Bus:
         self._guard = guard
 
     def publish(self, events: Iterable[Event], *, marks: dict[Any, Any] | None = None) -> None:
-        """Tell events in this order, and with them, all or nothing, up to where their publisher has come."""
+        """Tell events in this order, and with them, all or nothing, up to where their publisher has come.
+
+        One of more than `LONGEST` letters is left out, with a word in the log.
+        """
         with self.asking():
             pipe = self.client.pipeline(transaction=True)
             for event in events:
-                pipe.xadd(key(event.topic), {"body": event.model_dump_json()}, maxlen=KEPT, approximate=True)
+                if len(body := event.model_dump_json()) > LONGEST:
+                    logger.bind(topic=event.topic, beginning=body[:200], n=len(body)).error("bus.too_long")
+                    continue
+                pipe.xadd(key(event.topic), {"body": body}, maxlen=KEPT, approximate=True)
             if marks:
                 pipe.hset(_MARKS, mapping=marks)
             pipe.execute()

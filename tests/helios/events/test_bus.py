@@ -193,6 +193,12 @@ def test_only_the_marks_that_are_asked_for_are_read(bus: Bus, monkeypatch: pytes
     assert answers == [[b"7", None]]
 
 
+def test_an_event_that_is_too_long_is_left_out_and_holds_up_no_other(bus: Bus) -> None:
+    bus.publish(shouts("a", "b" * bus_room.LONGEST, "c"), marks={"book": "3"})
+    assert [entry.event.word for entry in bus.read("shout") if entry.event] == ["a", "c"]
+    assert bus.marks(["book"]) == ["3"]
+
+
 def test_a_stream_keeps_its_newest_events(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bus_room, "KEPT", 100)
     for _ in range(10):
