@@ -7,7 +7,6 @@ import threading
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar
 
 from loguru import logger
@@ -23,12 +22,11 @@ DATABASE = "database"
 class Snapshot:
     """A subject at one state of its tables.
 
-    `faults` names what could not be asked, `database` or `redis`, and `stale_since` when that began.
+    `faults` names what could not be asked: `database` or `redis`.
     """
 
     state: Generation = NEVER_READ
     faults: frozenset[str] = frozenset()
-    stale_since: datetime | None = None
 
     @property
     def generation(self) -> int:
@@ -60,13 +58,11 @@ class Store(Generic[Held]):
         *,
         ask: Callable[[], Generation] | None = None,
         fallback: Callable[[], Held] | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._subject = subject
         self._load = load
         self._ask = ask or (lambda: generations.read()[subject])
         self._fallback = fallback
-        self._clock = clock
         self._log = logger.bind(component=subject)
         self._listeners: list[Callable[[Held, Held], None]] = []
         self._snapshot = self._blank = blank
@@ -116,7 +112,7 @@ class Store(Generic[Held]):
             except Transient as error:
                 self._read_failed(error)
                 return False
-            self._replace(self._with_faults(fresh, self._snapshot.faults - {DATABASE}))
+            self._replace(replace(fresh, faults=self._snapshot.faults - {DATABASE}))
             return True
 
     def mark(self, fault: str, *, present: bool) -> None:
@@ -127,7 +123,7 @@ class Store(Generic[Held]):
             elif fault not in self._snapshot.faults:
                 self._log.bind(source=fault).info(f"{self._subject}.stale")  # the outage itself is said by its own line
                 held = self.snapshot()
-                self._replace(self._with_faults(held, held.faults | {fault}))
+                self._replace(replace(held, faults=held.faults | {fault}))
 
     def on_change(self, listener: Callable[[Held, Held], None]) -> Callable[[], None]:
         """Call `listener(before, after)` after every new snapshot or other faults; returns its removal.
@@ -151,7 +147,7 @@ class Store(Generic[Held]):
     def _settle(self, fault: str) -> None:
         if fault in self._snapshot.faults:
             self._log.bind(source=fault).info(f"{self._subject}.current")
-            self._replace(self._with_faults(self._snapshot, self._snapshot.faults - {fault}))
+            self._replace(replace(self._snapshot, faults=self._snapshot.faults - {fault}))
 
     def _read_failed(self, error: Transient) -> None:
         if self.loaded:
@@ -160,11 +156,7 @@ class Store(Generic[Held]):
         if self._fallback is None:
             raise error
         self._log.bind(error=error_text(error)).warning(f"{self._subject}.defaults_serve")
-        self._replace(self._with_faults(self._fallback(), frozenset({DATABASE})))
-
-    def _with_faults(self, snapshot: Held, faults: frozenset[str]) -> Held:
-        since = (self._snapshot.stale_since or self._clock()) if faults else None
-        return replace(snapshot, faults=faults, stale_since=since)
+        self._replace(replace(self._fallback(), faults=frozenset({DATABASE})))
 
     def _replace(self, snapshot: Held) -> None:
         before, self._snapshot = self._snapshot, snapshot

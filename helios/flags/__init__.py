@@ -22,7 +22,6 @@ from helios.flags.core.parts import VariantResult
 
 if TYPE_CHECKING:
     from helios.flags.process import (
-        ais_enabled,
         asking,
         explain,
         forget,
@@ -56,7 +55,6 @@ __all__ = [
     "Snapshot",
     "Strategy",
     "VariantResult",
-    "ais_enabled",
     "asking",
     "explain",
     "forget",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from asgiref.sync import sync_to_async
-
 from helios.control import news
 from helios.flags import catalog, observers
 from helios.flags.core.context import FlagContext
@@ -30,13 +28,6 @@ def asking(*, strategy: str) -> Callable[..., bool]:
         return is_enabled(flag, FlagContext(symbol=symbol, strategy=strategy))
 
     return ask
-
-
-async def ais_enabled(name: str, context: FlagContext | None = None) -> bool:
-    """`is_enabled` for coroutines: the first read, which asks the database, happens in a thread."""
-    if not _store.loaded:
-        await sync_to_async(_store.snapshot)()
-    return is_enabled(name, context)
 
 
 def on_change(callback: Callable[[frozenset[str]], None]) -> Callable[[], None]:

@@ -46,14 +46,6 @@ class Snapshot(snapshot.Snapshot):
         """`LIVE`, or `STALE` while a newer state may exist that this process could not hear of."""
         return STALE if self.faults else LIVE
 
-    def statement(self, now: datetime) -> str:
-        """The status with what is away and for how long: `STALE for 12 s: redis away, generation 41 serves`."""
-        if not self.faults:
-            return f"{LIVE}: generation {self.generation}"
-        age = (now - self.stale_since).total_seconds() if self.stale_since else 0.0
-        serving = f"generation {self.generation} serves" if self.generation >= 0 else "the shipped defaults serve"
-        return f"{STALE} for {age:.0f} s: {' and '.join(sorted(self.faults))} away, {serving}"
-
 
 class Reader(Protocol):
     """Where the flags come from; both methods raise `Transient` when the source cannot be asked."""
@@ -86,8 +78,9 @@ class FlagStore(snapshot.Store[Snapshot]):
         def shipped() -> Snapshot:
             return Snapshot(flags=defaults(), evaluation_context=evaluation_context())
 
+        self._clock = clock
         self._unknown: dict[str, int] = {}
-        super().__init__("flags", Snapshot(flags={}), load, ask=reader.generation, fallback=shipped, clock=clock)
+        super().__init__("flags", Snapshot(flags={}), load, ask=reader.generation, fallback=shipped)
 
     def is_enabled(self, name: str, context: FlagContext | None = None) -> bool:
         """Whether the flag is on for this context now; an unknown one is off. No I/O after the first call."""

@@ -10,7 +10,6 @@ from helios.rollouts.core.assignment import Arm
 from helios.rollouts.errors import MeasuresUnusable
 
 Place = tuple[int, str]  # a bar, by its cycle or row, and a symbol
-Reading = Mapping[str, "ArmMeasures"]  # "champion" and "challenger", both always present
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import redis
-from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.db import connection
 
@@ -215,14 +213,3 @@ def test_a_forked_child_starts_a_listener_of_its_own(monkeypatch: pytest.MonkeyP
     assert announcing._listener is None
     assert announcing._starting is not held
     assert not announcing._starting.locked()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_coroutines_ask_too(committed_flags: None) -> None:
-    async def ask() -> list[bool]:
-        first = await flags.ais_enabled("garch_volatility")
-        return [first, await flags.ais_enabled("auto_trading"), await flags.ais_enabled("nobody")]
-
-    flags.forget()  # the first question of a process is asked in a coroutine, where Django refuses to query
-    assert async_to_sync(ask)() == [True, False, False]
-    assert asyncio.run(flags.ais_enabled("garch_volatility")) is True
