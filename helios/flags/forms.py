@@ -41,11 +41,13 @@ class _Indented(json.JSONEncoder):
 class TriedForm(ChangeForm):
     """A change that is tried out before it is made."""
 
-    service: ClassVar[ModuleType]  # its try_create and try_edit make the change and take it back
+    service: ClassVar[ModuleType]  # its `create` and `edit` make the change, and take it back when it is a trial
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
+            if name in {"description", *LISTS}:
+                field.widget.attrs["rows"] = 2
             if isinstance(field, forms.JSONField):
                 field.encoder = _Indented
                 n_lines = str(field.prepare_value(self.initial.get(name))).count("\n") + 1
@@ -53,10 +55,12 @@ class TriedForm(ChangeForm):
 
     def try_out(self) -> None:
         """Make the change as the services do, as a new row or as an edit of the one that was seen, and take it back."""
+        trial: dict[str, Any] = {"actor": "trial", "dry_run": True}
         if self.instance.pk is None:
-            self.service.try_create(self.cleaned_data["name"], self.changes())
+            self.service.create(self.cleaned_data["name"], self.changes(), **trial)
         else:
-            self.service.try_edit(self.instance.name, self.changes(), version=self.cleaned_data["seen_version"])
+            seen = self.cleaned_data["seen_version"]
+            self.service.edit(self.instance.name, self.changes(), version=seen, **trial)
 
     def clean(self) -> dict[str, Any]:
         """Try the change out, so that a refusal is shown where it belongs and nothing that was typed is lost."""
@@ -86,8 +90,6 @@ class FlagForm(TriedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name in {"description", *LISTS} & self.fields.keys():
-            self.fields[name].widget.attrs["rows"] = 2
         for name in _HELP.keys() & self.fields.keys():
             self.fields[name].help_text = _HELP[name]
         if "segments" in self.fields:
@@ -114,11 +116,6 @@ class SegmentForm(TriedForm):
     class Meta:
         model = FlagSegment
         fields = ("name", *segments.EDITABLE)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "description" in self.fields:
-            self.fields["description"].widget.attrs["rows"] = 2
 
     def needed(self) -> Role:
         """By the flags that use it."""

@@ -14,9 +14,9 @@ from django.db import models, transaction
 from helios.control import bounds
 from helios.control.change import Subject, check_version, locked
 from helios.flags import catalog, judging, process
-from helios.flags.core.definition import NAME
+from helios.flags.core.definition import NAME, Strategy
 from helios.flags.core.fields import EDITABLE
-from helios.flags.errors import InvalidFlagError
+from helios.flags.errors import InvalidFlagError, NameTakenError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory, State
 from helios.flags.reader import definition_from, segment_from
 from helios.flags.references import check_references, references
@@ -66,6 +66,21 @@ class Batch:
         row = locked(FlagSegment.objects.filter(name=name), lambda: unknown_segment(name))
         check_version(row, version, row.history.all())
         return row
+
+    def save(
+        self, model: type[FeatureFlag | FlagSegment], name: str, fields: Mapping[str, Any], *, new: bool
+    ) -> Change:
+        """Write a `new` row, or these fields, which are `ready`, over what is there."""
+        row = model.objects.select_for_update().filter(name=name).first()
+        if row is not None and new:
+            what = "flag" if model is FeatureFlag else "segment"
+            raise NameTakenError(f"a new {what}'s name must be free, was taken: {name}", "name")
+        before = state(row) if row else None
+        if isinstance(row, FeatureFlag) and {"enabled", "strategy"} & fields.keys():
+            refuse_killed(row)
+        row = row or model(name=name)
+        assign(row, fields)
+        return self.write(row, before, "edit" if before else "create")
 
     def write(self, row: FeatureFlag | FlagSegment, before: State | None, action: str) -> Change:
         """Save a changed or new row with its history; one that is as it was leaves no trace."""
@@ -167,6 +182,12 @@ def _field(row: models.Model, sentence: str) -> str:
         return "constraints"
     found = _FIELD.match(sentence)
     return found.group() if found and found.group() in EDITABLE else ""
+
+
+def refuse_killed(flag: FeatureFlag) -> None:
+    """Raise `InvalidFlagError` where the flag is killed: it comes back by `enable` alone."""
+    if flag.strategy == Strategy.KILL_SWITCH:
+        raise InvalidFlagError(f"a flag must not be killed for this change, {flag.name} is: enable it first")
 
 
 def assign(row: FeatureFlag | FlagSegment, fields: Mapping[str, Any]) -> None:

@@ -8,44 +8,37 @@ from typing import Any
 from helios.flags import judging
 from helios.flags.core.fields import check_objects, check_text
 from helios.flags.core.normalising import normalised
-from helios.flags.errors import InvalidFlagError, NameTakenError
+from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FlagSegment
 from helios.flags.references import needing_segment
-from helios.flags.rows import Batch, Change, assign, changes, state
+from helios.flags.rows import Change, changes
 
 EDITABLE = ("description", "constraints")
 
 
-def create(name: str, fields: Mapping[str, Any] | None = None, *, actor: str, reason: str = "") -> Change:
-    """Add a segment. Without constraints it holds for everybody."""
+def create(
+    name: str, fields: Mapping[str, Any] | None = None, *, actor: str, reason: str = "", dry_run: bool = False
+) -> Change:
+    """Add a segment. Without constraints it holds for everybody. A `dry_run` raises what that would, and no more."""
     wanted = ready(name, fields or {})
-    with changes(actor=actor, reason=reason) as batch:
-        return save(batch, name, wanted, new=True)
+    with changes(actor=actor, reason=reason, dry_run=dry_run) as batch:
+        return batch.save(FlagSegment, name, wanted, new=True)
 
 
-def edit(name: str, fields: Mapping[str, Any], *, actor: str, reason: str = "", version: int | None = None) -> Change:
+def edit(
+    name: str,
+    fields: Mapping[str, Any],
+    *,
+    actor: str,
+    reason: str = "",
+    version: int | None = None,
+    dry_run: bool = False,
+) -> Change:
     """Set `constraints` or `description`; with `version`, only if nobody changed the segment since."""
     wanted = ready(name, fields)
-    with changes(actor=actor, reason=reason) as batch:
-        row = batch.segment(name, version)
-        before = state(row)
-        assign(row, wanted)
-        return batch.write(row, before, "edit")
-
-
-def try_create(name: str, fields: Mapping[str, Any]) -> None:
-    """Raise what `create` would, and write nothing."""
-    wanted = ready(name, fields)
-    with changes(actor="trial", dry_run=True) as batch:
-        save(batch, name, wanted, new=True)
-
-
-def try_edit(name: str, fields: Mapping[str, Any], *, version: int | None = None) -> None:
-    """Raise what `edit` would, and write nothing."""
-    wanted = ready(name, fields)
-    with changes(actor="trial", dry_run=True) as batch:
+    with changes(actor=actor, reason=reason, dry_run=dry_run) as batch:
         batch.segment(name, version)
-        save(batch, name, wanted, new=False)
+        return batch.save(FlagSegment, name, wanted, new=False)
 
 
 def remove(name: str, *, actor: str, reason: str = "", version: int | None = None) -> Change:
@@ -64,17 +57,6 @@ def ready(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     wanted = {field: _plain(field, value) for field, value in fields.items()}
     judging.check_parts(wanted)
     return wanted
-
-
-def save(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Change:
-    """Write a segment inside a batch: a `new` one, or these fields, which are `ready`, over what is there."""
-    row = FlagSegment.objects.select_for_update().filter(name=name).first()
-    if row is not None and new:
-        raise NameTakenError(f"a new segment's name must be free, was taken: {name}", "name")
-    before = state(row) if row else None
-    row = row or FlagSegment(name=name)
-    assign(row, fields)
-    return batch.write(row, before, "edit" if before else "create")
 
 
 def _plain(field: str, value: Any) -> Any:

@@ -18,10 +18,10 @@ from helios.flags import catalog, judging
 from helios.flags.core.definition import Strategy
 from helios.flags.core.fields import EDITABLE, NAME_LISTS, check_field
 from helios.flags.core.normalising import normalised
-from helios.flags.errors import InvalidFlagError, NameTakenError
+from helios.flags.errors import InvalidFlagError
 from helios.flags.models import FeatureFlag, State
 from helios.flags.references import needing_flag
-from helios.flags.rows import Batch, Change, assign, changes, state
+from helios.flags.rows import Change, assign, changes, refuse_killed, state
 from helios.flags.selectors import history_entry, last_state
 
 DEFAULT_RAMP: Final = timedelta(days=7)  # of a gradual flag that is enabled before it was given times
@@ -67,7 +67,7 @@ def set_percentage(name: str, percentage: int, **by: Unpack[By]) -> Change:
     """Serve this share of sticky ids, a whole number from 0 to 100; a schedule ends. Does not enable a flag."""
 
     def apply(flag: FeatureFlag) -> None:
-        _refuse_killed(flag)
+        refuse_killed(flag)
         check_field("percentage", percentage)
         flag.strategy, flag.percentage, flag.schedule = Strategy.PERCENTAGE.value, percentage, []
 
@@ -82,7 +82,7 @@ def set_schedule(name: str, steps: Iterable[Step], **by: Unpack[By]) -> Change:
     listed = [_step(step) for step in steps]
 
     def apply(flag: FeatureFlag) -> None:
-        _refuse_killed(flag)
+        refuse_killed(flag)
         flag.strategy, flag.schedule = Strategy.PERCENTAGE.value, listed
 
     return _change(name, "set-schedule", apply, **by)
@@ -108,7 +108,7 @@ def set_ramp(
     fields = ready(name, wanted)
 
     def apply(flag: FeatureFlag) -> None:
-        _refuse_killed(flag)
+        refuse_killed(flag)
         assign(flag, fields)
 
     return _change(name, "set-ramp", apply, **by)
@@ -139,38 +139,25 @@ def whitelist_remove(name: str, entries: Iterable[str], **by: Unpack[By]) -> Cha
     return _change(name, "whitelist-remove", apply, **by)
 
 
-def edit(name: str, fields: Mapping[str, Any], **by: Unpack[By]) -> Change:
-    """Set several fields of `checks.EDITABLE` at once."""
+def edit(name: str, fields: Mapping[str, Any], *, dry_run: bool = False, **by: Unpack[By]) -> Change:
+    """Set several of the `EDITABLE` fields at once; a `dry_run` raises what that would, and writes nothing."""
     wanted = ready(name, fields)
 
     def apply(flag: FeatureFlag) -> None:
         if {"enabled", "strategy"} & wanted.keys():
-            _refuse_killed(flag)
+            refuse_killed(flag)
         assign(flag, wanted)
 
-    return _change(name, "edit", apply, **by)
+    return _change(name, "edit", apply, dry_run=dry_run, **by)
 
 
-def create(name: str, fields: Mapping[str, Any] | None = None, *, actor: str, reason: str = "") -> Change:
-    """Add a flag, disabled unless `fields` says otherwise."""
+def create(
+    name: str, fields: Mapping[str, Any] | None = None, *, actor: str, reason: str = "", dry_run: bool = False
+) -> Change:
+    """Add a flag, disabled unless `fields` says otherwise; `dry_run` as for an edit."""
     wanted = ready(name, fields or {})
-    with changes(actor=actor, reason=reason) as batch:
-        return save(batch, name, wanted, new=True)
-
-
-def try_create(name: str, fields: Mapping[str, Any]) -> None:
-    """Raise what `create` would, and write nothing."""
-    wanted = ready(name, fields)
-    with changes(actor="trial", dry_run=True) as batch:
-        save(batch, name, wanted, new=True)
-
-
-def try_edit(name: str, fields: Mapping[str, Any], *, version: int | None = None) -> None:
-    """Raise what `edit` would, and write nothing."""
-    wanted = ready(name, fields)
-    with changes(actor="trial", dry_run=True) as batch:
-        batch.flag(name, version)
-        save(batch, name, wanted, new=False)
+    with changes(actor=actor, reason=reason, dry_run=dry_run) as batch:
+        return batch.save(FeatureFlag, name, wanted, new=True)
 
 
 def ready(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,19 +168,6 @@ def ready(name: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     wanted = {field: _plain(field, value) for field, value in fields.items()}
     judging.check_parts(wanted)
     return wanted
-
-
-def save(batch: Batch, name: str, fields: Mapping[str, Any], *, new: bool) -> Change:
-    """Write a flag inside a batch: a `new` one, or these fields, which are `ready`, over what is there."""
-    row = FeatureFlag.objects.select_for_update().filter(name=name).first()
-    if row is not None and new:
-        raise NameTakenError(f"a new flag's name must be free, was taken: {name}", "name")
-    before = state(row) if row else None
-    row = row or FeatureFlag(name=name)
-    if before and {"enabled", "strategy"} & fields.keys():
-        _refuse_killed(row)
-    assign(row, fields)
-    return batch.write(row, before, "edit" if before else "create")
 
 
 def archive(name: str, *, actor: str, reason: str = "", version: int | None = None) -> Change:
@@ -232,7 +206,7 @@ def install_missing(*, actor: str, reason: str = "shipped with Helios") -> list[
     with changes(actor=actor, reason=reason) as batch:
         present = set(FeatureFlag.objects.values_list("name", flat=True))
         lacking = [flag for flag in catalog.SHIPPED if flag.name not in present]
-        return [save(batch, flag.name, ready(flag.name, flag.fields()), new=True) for flag in lacking]
+        return [batch.save(FeatureFlag, flag.name, ready(flag.name, flag.fields()), new=True) for flag in lacking]
 
 
 def _change(
@@ -243,9 +217,10 @@ def _change(
     actor: str,
     reason: str = "",
     version: int | None = None,
+    dry_run: bool = False,
 ) -> Change:
     """Lock, apply, check, write."""
-    with changes(actor=actor, reason=reason) as batch:
+    with changes(actor=actor, reason=reason, dry_run=dry_run) as batch:
         flag = batch.flag(name, version)
         before = state(flag)
         apply(flag)
@@ -284,8 +259,3 @@ def _entries(entries: Iterable[str]) -> list[str]:
     listed = entries if isinstance(entries, str) else list(entries)
     check_field("whitelist", listed)
     return list(normalised("whitelist", listed))
-
-
-def _refuse_killed(flag: FeatureFlag) -> None:
-    if flag.strategy == Strategy.KILL_SWITCH:
-        raise InvalidFlagError(f"a flag must not be killed for this change, {flag.name} is: enable it first")

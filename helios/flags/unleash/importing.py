@@ -5,7 +5,7 @@ A feature becomes a flag whose strategy is its rules, so that it answers here as
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -22,11 +22,11 @@ from helios.flags.core.definition import FlagDefinition, Strategy
 from helios.flags.core.normalising import normalised
 from helios.flags.core.parts import Segment
 from helios.flags.errors import InvalidFlagError
-from helios.flags.models import FeatureFlag
+from helios.flags.models import FeatureFlag, FlagSegment
 from helios.flags.rows import Change, changes
 from helios.flags.unleash.conformance import fold_events
 from helios.flags.unleash.settling import Settled, settle
-from helios.flags.unleash.state import State, parse_state
+from helios.flags.unleash.state import parse_state
 
 _NAMELESS: Final = unknown_segment("")  # how the parser begins the name of a segment that has none
 _ENTRIES: Final = {  # what of a file's parts holds entries, and as which of a flag's fields they are read
@@ -69,10 +69,13 @@ def import_state(
     with a note; `strict` refuses it. Flags that ship with Helios are kept unless `overwrite`. Raises
     `InvalidFlagError` with one sentence; then, as after a `dry_run`, nothing is written.
     """
-    whole, trimmed = _normalised(_whole(data), strict=strict)
-    state = _read(whole, strict=strict)
     present = set(FeatureFlag.objects.values_list("name", flat=True))
-    settled = _as_it_is(state) if strict else _settled(state, present)
+    try:
+        whole, trimmed = _normalised(_whole(data), strict=strict)
+        state = parse_state(whole, strict=strict, once=True)
+        settled = Settled(dict(state.features), dict(state.segments)) if strict else settle(state, present)
+    except ValueError as error:
+        raise InvalidFlagError(str(error)) from error
     _note_trimmed(settled.segments, trimmed["segments"], settled)
     _note_trimmed(settled.features, trimmed["features"], settled)
     kept = set() if overwrite else present & catalog.BY_NAME.keys() & settled.features.keys()
@@ -87,11 +90,11 @@ def import_state(
     ]
     with changes(actor=actor, reason=reason, dry_run=dry_run) as batch:
         written = [
-            _imported("segment", segments.save(batch, name, fields, new=False), notes)
+            _imported("segment", batch.save(FlagSegment, name, fields, new=False), notes)
             for name, fields, notes in wanted_segments
         ]
         flags = [
-            _imported("flag", services.save(batch, name, fields, new=False), notes)
+            _imported("flag", batch.save(FeatureFlag, name, fields, new=False), notes)
             for name, fields, notes in wanted_flags
         ]
     flags += [Imported(kind="flag", name=name, outcome="kept") for name in kept]
@@ -100,10 +103,7 @@ def import_state(
 
 def _whole(data: object) -> object:
     held = data["state"] if isinstance(data, Mapping) and isinstance(data.get("state"), Mapping) else data
-    try:
-        return fold_events(held["events"]) if isinstance(held, Mapping) and "events" in held else held
-    except ValueError as error:
-        raise InvalidFlagError(str(error)) from error
+    return fold_events(held["events"]) if isinstance(held, Mapping) and "events" in held else held
 
 
 def _normalised(whole: object, *, strict: bool) -> tuple[object, dict[str, list[list[str]]]]:
@@ -136,24 +136,6 @@ def _normalised_part(part: Any, path: str, shapes: Mapping[str, str], notes: lis
         key: normalised(shapes[key], value, note, path=f"{path}.{key}") if key in shapes else value
         for key, value in part.items()
     }
-
-
-def _read(whole: object, *, strict: bool) -> State:
-    try:
-        return parse_state(whole, strict=strict, once=True)
-    except ValueError as error:
-        raise InvalidFlagError(str(error)) from error
-
-
-def _settled(state: State, present: Collection[str]) -> Settled:
-    try:
-        return settle(state, present)
-    except ValueError as error:
-        raise InvalidFlagError(str(error)) from error
-
-
-def _as_it_is(state: State) -> Settled:
-    return Settled(features=dict(state.features), segments=dict(state.segments))
 
 
 def _noted(parts: Mapping[str, Part], settled: Settled) -> Iterator[tuple[str, Part, tuple[str, ...]]]:

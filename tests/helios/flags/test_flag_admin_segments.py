@@ -202,13 +202,14 @@ def test_a_segment_in_use_is_not_removed_and_another_one_is(desk: Client) -> Non
 
 def test_a_change_refused_between_check_and_write_is_a_message(desk: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = form(desk, address("websocket_v2")) | {"owner": "mine"}
-    plain = services.try_edit
+    plain = services.edit
 
     def overtaken(name: str, *args: object, **kwargs: object) -> None:
+        assert kwargs["dry_run"]
         plain(name, *args, **kwargs)
-        services.edit(name, {"owner": "theirs"}, actor="bob")
+        plain(name, {"owner": "theirs"}, actor="bob")
 
-    monkeypatch.setattr(services, "try_edit", overtaken)
+    monkeypatch.setattr(services, "edit", overtaken)
     page = text(desk.post(address("websocket_v2"), mine, follow=True))
     assert "Nothing was changed: websocket_v2 must still be" in page
     assert FeatureFlag.objects.get(name="websocket_v2").owner != "mine"

@@ -253,12 +253,8 @@ FEATURE = {"name": "f", "strategies": [{"name": "default", "constraints": patter
 CHANGES: dict[str, Callable[[], object]] = {
     "create": lambda: services.create("f", BAD, actor="ann"),
     "edit": lambda: services.edit("websocket_v2", BAD, actor="ann"),
-    "try_create": lambda: services.try_create("f", BAD),
-    "try_edit": lambda: services.try_edit("websocket_v2", BAD),
     "segment": lambda: segments.create("s", BAD, actor="ann"),
     "edit of a segment": lambda: segments.edit("s", BAD, actor="ann"),
-    "try_create of a segment": lambda: segments.try_create("s", BAD),
-    "try_edit of a segment": lambda: segments.try_edit("s", BAD),
     "import": lambda: import_state(json.loads(json.dumps({"features": [FEATURE]})), actor="ann"),
 }
 

@@ -114,14 +114,15 @@ def test_an_unknown_segment_is_named_with_the_nearest_one(asia: None) -> None:
 
 def test_trying_out_writes_nothing_and_raises_what_the_change_would(asia: None) -> None:
     before = written()
-    segments.try_create("africa", {"constraints": []})
-    segments.try_edit("asia", {"description": "other"}, version=1)
-    services.try_create("of_ours", {})
-    services.try_edit("in_asia", {"owner": "desk"}, version=1)
+    trial = {"actor": "ann", "dry_run": True}
+    segments.create("africa", {"constraints": []}, **trial)
+    segments.edit("asia", {"description": "other"}, version=1, **trial)
+    services.create("of_ours", {}, **trial)
+    services.edit("in_asia", {"owner": "desk"}, version=1, **trial)
     with pytest.raises(NameTakenError):
-        segments.try_create("asia", {})
+        segments.create("asia", {}, **trial)
     with pytest.raises(Conflict):
-        services.try_edit("in_asia", {"owner": "desk"}, version=0)
+        services.edit("in_asia", {"owner": "desk"}, version=0, **trial)
     assert written() == before
     assert FlagSegment.objects.get(name="asia").description == "by region"
 
