@@ -140,16 +140,10 @@ def context(options: Options) -> FlagContext:
 
 def moment(text: str) -> datetime:
     """A time as people type it: seconds may be missing, the zone may not."""
-    whole = text if text.count(":") > 1 or "T" not in text else _with_seconds(text)
-    at = parse_moment(whole)
+    at = parse_moment(text if text.count(":") > 1 or "T" not in text else f"{text[:16]}:00{text[16:]}")
     if at is None:
         raise InvalidFlagError(f"a time must be ISO 8601 with a zone, such as 2027-01-31T09:00Z, was {text!r}")
     return at
-
-
-def _with_seconds(text: str) -> str:
-    head, tail = text[:16], text[16:]
-    return f"{head}:00{tail}"
 
 
 def _moment_or_none(text: str) -> datetime | None:

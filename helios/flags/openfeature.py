@@ -15,7 +15,6 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from openfeature.evaluation_context import EvaluationContext
@@ -25,7 +24,7 @@ from openfeature.flag_evaluation import FlagResolutionDetails, Reason
 from openfeature.provider import AbstractProvider, Metadata
 
 from helios import flags
-from helios.flags.core.context import ALIASES, FIELDS
+from helios.flags.core.context import ALIASES, FIELDS, as_text
 from helios.flags.core.definition import Reason as DecisionReason
 from helios.flags.core.parts import Payload
 
@@ -77,7 +76,10 @@ class HeliosProvider(AbstractProvider):
         if decision.reason is DecisionReason.UNKNOWN:
             return _unknown(flag_key, default_value)
         return FlagResolutionDetails(
-            value=decision.enabled, reason=_reason(decision), variant=_on_off(decision.enabled), flag_metadata=_facts()
+            value=decision.enabled,
+            reason=_reason(decision),
+            variant="on" if decision.enabled else "off",
+            flag_metadata=_facts(),
         )
 
     def resolve_string_details(
@@ -214,16 +216,6 @@ def _failed(default: Value, code: ErrorCode, message: str, variant: str | None) 
     )
 
 
-def _on_off(enabled: bool) -> str:
-    return "on" if enabled else "off"
-
-
 def _as_text(value: object) -> str:
-    """A value as Unleash's SDKs send it: booleans in lower case, times in ISO 8601, the rest of JSON as JSON."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, dict | list | tuple):
-        return json.dumps(value, default=str)
-    return str(value)
+    """A value of a context; objects and lists as JSON."""
+    return json.dumps(value, default=str) if isinstance(value, dict | list | tuple) else as_text(value)

@@ -91,10 +91,11 @@ class FlagHistory(ListView[FeatureFlagHistory]):
     serializer_class = shapes.FlagChange
 
     def rows(self, _wanted: dict[str, Any]) -> QuerySet[FeatureFlagHistory]:
-        rows = FeatureFlagHistory.objects.filter(flag_id=self.kwargs.get("name", ""))
-        if not getattr(self, "swagger_fake_view", False) and not rows.exists():
-            selectors.get(self.kwargs["name"])
-        return rows.order_by("-id")
+        name = self.kwargs["name"]
+        rows = FeatureFlagHistory.objects.filter(flag_id=name).order_by("-id")
+        if not rows.exists():
+            selectors.get(name)
+        return rows
 
 
 class FlagCheck(ApiView):

@@ -43,54 +43,30 @@ def reader(name: str) -> Read:
 
     A field that is empty falls back on the attribute of the same name.
     """
-    own = ALIASES.get(name, name)
-    return _OF_FIELD[own](name) if own in FIELDS else _attribute(name)
+    own, given = ALIASES.get(name, name), _attribute(name)
+    return _OF_FIELD[own](given) if own in FIELDS else given
 
 
 def _attribute(name: str) -> Read:
     def read(context: FlagContext) -> str | None:
         value = context.attributes.get(name)
-        return value if value is None or type(value) is str else _text(value)
+        return value if value is None or type(value) is str else as_text(value)
 
     return read
 
 
-def _text(value: object) -> str:
+def as_text(value: object) -> str:
+    """A value that is no text as Unleash's SDKs send it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
-def _user(name: str) -> Read:
-    given = _attribute(name)
-    return lambda context: context.user or given(context)
-
-
-def _symbol(name: str) -> Read:
-    given = _attribute(name)
-    return lambda context: context.symbol or given(context)
-
-
-def _strategy(name: str) -> Read:
-    given = _attribute(name)
-    return lambda context: context.strategy or given(context)
-
-
-def _system(name: str) -> Read:
-    given = _attribute(name)
-    return lambda context: context.system or given(context)
-
-
-def _environment(name: str) -> Read:
-    given = _attribute(name)
-    return lambda context: context.environment or given(context)
-
-
 # One lambda a field: reading a slot by its name in the code takes a third of the time of getattr by a variable.
-_OF_FIELD: Mapping[str, Callable[[str], Read]] = {
-    "user": _user,
-    "symbol": _symbol,
-    "strategy": _strategy,
-    "system": _system,
-    "environment": _environment,
+_OF_FIELD: Mapping[str, Callable[[Read], Read]] = {
+    "user": lambda given: lambda context: context.user or given(context),
+    "symbol": lambda given: lambda context: context.symbol or given(context),
+    "strategy": lambda given: lambda context: context.strategy or given(context),
+    "system": lambda given: lambda context: context.system or given(context),
+    "environment": lambda given: lambda context: context.environment or given(context),
 }

@@ -6,11 +6,12 @@ The paths and the payload are those of the Unleash client specification. An SDK 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from loguru import logger
 from rest_framework import exceptions, serializers
 from rest_framework.authentication import get_authorization_header
@@ -89,12 +90,19 @@ class ClientFeatures(_ClientView):
         return Response(body, headers={"ETag": tag, "Cache-Control": "private, no-cache"})
 
 
+def _reported(summary: str, identity: str) -> Callable[[type[_Report]], type[_Report]]:
+    report = {"application/json": {"type": "object", "additionalProperties": True}}
+    post = extend_schema(tags=TAG, summary=summary, operation_id=identity, request=report, responses={202: None})
+    return extend_schema_view(post=post)
+
+
 class _Report(_ClientView):
     """What an SDK tells about itself: noted in the log, nothing is kept."""
 
     event = ""
 
-    def note(self, request: Request) -> Response:
+    def post(self, request: Request) -> Response:
+        """Accepted and noted in the log."""
         report = request.data
         if not isinstance(report, dict):
             raise exceptions.ValidationError({"non_field_errors": ["must be a JSON object, was not"]})
@@ -103,35 +111,15 @@ class _Report(_ClientView):
         return Response(status=HTTPStatus.ACCEPTED)
 
 
+@_reported("Register an SDK", "client_register")
 class ClientRegister(_Report):
     """An SDK starts."""
 
     event = "client.registered"
 
-    @extend_schema(
-        tags=TAG,
-        summary="Register an SDK",
-        operation_id="client_register",
-        request={"application/json": {"type": "object", "additionalProperties": True}},
-        responses={202: None},
-    )
-    def post(self, request: Request) -> Response:
-        """Accepted and noted in the log."""
-        return self.note(request)
 
-
+@_reported("Report an SDK's metrics", "client_metrics")
 class ClientMetrics(_Report):
     """An SDK counts its evaluations."""
 
     event = "client.metrics"
-
-    @extend_schema(
-        tags=TAG,
-        summary="Report an SDK's metrics",
-        operation_id="client_metrics",
-        request={"application/json": {"type": "object", "additionalProperties": True}},
-        responses={202: None},
-    )
-    def post(self, request: Request) -> Response:
-        """Accepted and noted in the log."""
-        return self.note(request)
