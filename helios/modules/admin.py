@@ -84,16 +84,8 @@ class SwapInline(ShownInline):
     fk_name = "module"
     verbose_name_plural = "swaps, newest first"
     fields = readonly_fields = (
-        "started_at",
-        "kind",
-        "from_version",
-        "to_version",
-        "state",
-        "calls",
-        "processes",
-        "actor",
-        "reason",
-        "error",
+        *("started_at", "kind", "from_version", "to_version", "state", "calls", "processes"),
+        *("actor", "reason", "error"),
     )
 
     @display(description="watched calls")
@@ -127,18 +119,8 @@ class ModuleAdmin(ServicedAdmin):
     }
     actions: ClassVar = [*action_routes]
     readonly_fields = (
-        "badge",
-        "in_use",
-        "newest",
-        "before",
-        "button_words",
-        "error",
-        "reload_error",
-        "watching",
-        "generation",
-        "loaded_at",
-        "created_at",
-        "updated_at",
+        *("badge", "in_use", "newest", "before", "button_words", "error", "reload_error", "watching"),
+        *("generation", "loaded_at", "created_at", "updated_at"),
     )
     fieldsets = (
         (None, {"fields": ("name", "path", "version", "dependencies", "hot_reloadable")}),
@@ -285,20 +267,10 @@ class ModuleTestRunAdmin(ReadOnlyAdmin):
     list_display = ("started_at", "module", "version", "verdict", "n_passed", "reason", "duration", "actor")
     list_filter = ("module", "passed", "started_at")
     search_fields = ("module", "version", "digest", "actor")
-    fields = (
-        "started_at",
-        "module",
-        "version",
-        "digest",
-        "suites_run",
-        "verdict",
-        "tests",
-        "output",
-        "walls",
-        "duration",
-        "actor",
+    fields = readonly_fields = (
+        *("started_at", "module", "version", "digest", "suites_run", "verdict", "tests", "output", "walls"),
+        *("duration", "actor"),
     )
-    readonly_fields = fields
 
     @display(description="verdict", label={"passed": "success", "failed": "danger"}, ordering="passed")
     def verdict(self, run: ModuleTestRun) -> str:

@@ -17,16 +17,6 @@ def _seal(*, apps: Any = None, **_: Any) -> None:
     """Keep the sources of versions that a migration made of rows from before; only where all tables are there."""
     from helios.modules import services  # noqa: PLC0415 - models load after the apps
 
-    if apps is None or _complete(apps):
+    asked = (("modules", "moduleversion"), ("events", "systemevent"), ("control", "subjectgeneration"))
+    if apps is None or all(model in apps.all_models[label] for label, model in asked):  # not migrated back
         services.seal()
-
-
-def _complete(apps: Any) -> bool:
-    """Whether the database was migrated to where all that `seal` asks is known, and not back again."""
-    try:
-        apps.get_model("modules", "ModuleVersion")
-        apps.get_model("events", "SystemEvent")
-        apps.get_model("control", "SubjectGeneration")
-    except LookupError:
-        return False
-    return True

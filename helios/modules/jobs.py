@@ -162,14 +162,10 @@ def _waiting() -> QuerySet[ModuleJob]:
     return ModuleJob.objects.filter(state=JobState.QUEUED)
 
 
-def _testable(rows: Mapping[str, Module], name: str, version: str) -> ModuleVersion:
-    return version_of(named(rows, name), version)
-
-
 _CHECKS: Final[dict[str, Callable[[Mapping[str, Module], str, str], ModuleVersion]]] = {
     Kind.LOAD: services.loadable,
     Kind.ACTIVATE: services.activatable,
-    Kind.TEST: _testable,
+    Kind.TEST: lambda rows, name, version: version_of(named(rows, name), version),
     Kind.SWAP: swapping.swappable,
 }
 
@@ -210,14 +206,6 @@ def _send(job_id: int) -> None:
         queued.update(sent_at=Now(), detail=WAITS)
 
 
-def _load(job: ModuleJob) -> None:
-    services.load(job.module.name, job.version.label, actor=job.actor)
-
-
-def _activate(job: ModuleJob) -> None:
-    services.activate(job.module.name, job.version.label, actor=job.actor)
-
-
 def _test(job: ModuleJob) -> None:
     report = runs.run_suites(job.module.name, job.version.label, job.suites or None, actor=job.actor)
     ModuleJob.objects.filter(pk=job.pk).update(test=report.run_id)
@@ -232,9 +220,9 @@ def _swap(job: ModuleJob) -> None:
     swapping.carry_out(row, job.suites)
 
 
-_WORK: Final[dict[str, Callable[[ModuleJob], None]]] = {
-    Kind.LOAD: _load,
-    Kind.ACTIVATE: _activate,
+_WORK: Final[dict[str, Callable[[ModuleJob], object]]] = {
+    Kind.LOAD: lambda job: services.load(job.module.name, job.version.label, actor=job.actor),
+    Kind.ACTIVATE: lambda job: services.activate(job.module.name, job.version.label, actor=job.actor),
     Kind.TEST: _test,
     Kind.SWAP: _swap,
 }

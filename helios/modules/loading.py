@@ -81,11 +81,6 @@ def allowed_packages() -> tuple[str, ...]:
     return tuple(getattr(settings, "MODULE_PACKAGES", DEFAULT_PACKAGES))
 
 
-def default_root() -> Path:
-    """Where the code of modules is laid out on this machine."""
-    return Path(settings.MODULES_DIR)
-
-
 def copy_name(slot: str, digest: str) -> str:
     """The package name of one content of a slot and of no other; two that share their first digits are soon found."""
     return f"{ROOT}.{slot}_{digest}"
@@ -120,7 +115,7 @@ def load_code(
         allowed = allowed_packages() if packages is None else packages
         _closed.update(f"{each}." for each in allowed if each.partition(".")[0] not in PRODUCT)
         name = copy_name(slot, digest)
-        place = materialise(slot, digest, files, root or default_root())
+        place = materialise(slot, digest, files, root or Path(settings.MODULES_DIR))
         _known[name] = CodeCopy(names=import_rewriting.Names(own=path, copy=name), place=place, files=files)
         try:
             implementation = _imported(slot, name, path, version)

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from django.db import connection
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
@@ -115,8 +114,3 @@ def owner_gone(name: str) -> bool:
 def process_gone(where: str, pid: int) -> bool:
     """Whether a process of this machine has ended; False for other machines, where nobody here can look."""
     return where == host() and liveness.birth(pid) is None
-
-
-def give_connection_back() -> None:
-    """Close the calling thread's connection: a thread that waits for hours between two questions keeps none."""
-    connection.close()

@@ -1,79 +1,55 @@
-"""A test report at the terminal: one line a test, the required ones first, and a closing sentence."""
+"""Answers of `manage.py modules` for people: columns, one thing line by line, or a test report as a table."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
 
 from helios.console import Console
-from helios.modules.gate.runs import TestReport
-from helios.modules.gate.transcript import TestResult
 
-STYLES = {"passed": "green", "failed": "red", "error": "red", "timeout": "red", "killed": "red"}
-OPTIONAL_STYLE = "yellow"
+WIDTH: Final = 150
 
 
-def render(report: TestReport, console: Console) -> None:
-    """Print the report; what the code printed comes last, when a required test did not pass."""
-    console.print(_table(report))
-    console.print(summary(report), style="green" if report.passed else "red")
-    if not report.passed and report.output.strip():
-        console.print("What the code printed:")
-        console.print(report.output.rstrip())
-
-
-def text(report: TestReport, width: int = 150) -> str:
-    """The same without colours, for a file or a command's output."""
+def report(run: dict[str, Any]) -> str:
+    """A test report: a line a test and a closing sentence; what the code printed comes last, where it did not pass."""
     out = io.StringIO()
-    render(report, Console(file=out, width=width, no_color=True))
+    console = Console(file=out, width=WIDTH, no_color=True)
+    console.print(_table(run))
+    console.print(summary(run))
+    if not run["passed"] and run["output"].strip():
+        console.print("What the code printed:")
+        console.print(run["output"].rstrip())
     return out.getvalue().rstrip()
 
 
-def summary(report: TestReport) -> str:
+def summary(run: dict[str, Any]) -> str:
     """One sentence that says whether the version may be used, and if not why."""
-    passed = _count(result.outcome == "passed" for result in report.results)
-    optional = _count(not result.required and result.outcome != "passed" for result in report.results)
-    seconds = f"{report.duration_ms / 1e3:.1f} s"
-    counted = f"{passed} of {len(report.results)} tests passed in {seconds}"
-    if not report.passed:
-        return f"{report.module} {report.version} {report.reason}; {counted}"
+    passed = sum(each["outcome"] == "passed" for each in run["results"])
+    optional = sum(each["outcome"] != "passed" and not each["required"] for each in run["results"])
+    counted = f"{passed} of {len(run['results'])} tests passed in {run['duration_ms'] / 1e3:.1f} s"
+    if not run["passed"]:
+        return f"{run['module']} {run['version']} {run['reason']}; {counted}"
     extra = f"; {optional} optional did not" if optional else ""
-    return f"{report.module} {report.version} passed: {counted}{extra}"
+    return f"{run['module']} {run['version']} passed: {counted}{extra}"
 
 
-def _table(report: TestReport) -> Table:
-    title = f"{report.module} {report.version}: {', '.join(report.suites)}"
+def _table(run: dict[str, Any]) -> Table:
+    title = f"{run['module']} {run['version']}: {', '.join(run['suites'])}"
     table = Table(title=title, box=box.SIMPLE, title_justify="left")
     for name in ("suite", "test", "", "outcome"):
         table.add_column(name, no_wrap=name != "test")
     table.add_column("ms", justify="right")
-    if any(result.message for result in report.results):
+    if any(each["message"] for each in run["results"]):
         table.add_column("message", overflow="fold")
-    for result in report.results:
-        table.add_row(*_row(result)[: len(table.columns)])
+    for each in run["results"]:
+        optional, took = "" if each["required"] else "optional", f"{each['duration_ms']:.1f}"
+        row = (each["suite"], each["name"], optional, each["outcome"], took, each["message"])
+        table.add_row(*row[: len(table.columns)])
     return table
-
-
-def _row(result: TestResult) -> tuple[str | Text, ...]:
-    blocking = result.required or result.outcome == "passed"
-    style = STYLES[result.outcome] if blocking else OPTIONAL_STYLE
-    return (
-        result.suite,
-        result.name,
-        "" if result.required else "optional",
-        Text(result.outcome, style=style),
-        f"{result.duration_ms:.1f}",
-        result.message,
-    )
-
-
-def _count(values: Iterable[bool]) -> int:
-    return sum(1 for value in values if value)
 
 
 def plain(answer: Any) -> str:
@@ -81,7 +57,7 @@ def plain(answer: Any) -> str:
     if isinstance(answer, list):
         return "\n".join(_columns(answer)) or "none"
     if "results" in answer:
-        return text(TestReport.from_json(answer))
+        return report(answer)
     shown = {key: value for key, value in answer.items() if not isinstance(value, list | tuple)}
     return "\n".join(f"{key}: {_value(value)}" for key, value in shown.items())
 

@@ -19,10 +19,10 @@ from helios.db.failures import savepoint
 from helios.errors import HeliosError, error_text
 from helios.modules import hooks, loading, sources, watch
 from helios.modules.core.dependencies import check_path
-from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, UnknownModule, WatchedCallFailed
+from helios.modules.errors import ModuleLoadFailed, ModuleNotActive, WatchedCallFailed
 from helios.modules.loading import ActiveModule
 from helios.modules.models import Module, ModuleCode, ModuleState, ModuleVersion
-from helios.modules.rows import USABLE, version_of
+from helios.modules.rows import USABLE, find, named, version_of
 
 log = logger.bind(component="modules")
 
@@ -156,10 +156,7 @@ def _carry_over(now: Snapshot, name: str, old: ActiveModule) -> None:
 
 
 def _resolve(held: Snapshot, name: str, before: ActiveModule | None) -> ActiveModule:
-    row = held.rows.get(name)
-    if row is None:
-        known = ", ".join(held.rows) or "none"
-        raise UnknownModule(f"no module is named {name!r}; there are {known}")
+    row = named(held.rows, name)
     if row.state != ModuleState.ACTIVE:
         why = f" ({row.error})" if row.error else ""
         raise ModuleNotActive(f"module {name} must be ACTIVE to be used, was {row.state}{why}")
@@ -200,9 +197,7 @@ def _switched(before: ActiveModule | None, now: ActiveModule) -> None:
 
 
 def _pinned(held: Snapshot, name: str, version: str) -> ActiveModule:
-    row = Module.objects.filter(name=name).first()
-    if row is None:
-        raise UnknownModule(f"no module is named {name!r}; there are {', '.join(held.rows) or 'none'}")
+    row = find(name)
     alike = {each.pk: each for each in row.versions.select_related("module").filter(version=version)}
     preferred = next((alike[pk] for pk in (row.active_id, row.previous_id) if pk in alike), None)
     chosen = preferred or version_of(row, version)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from django.utils import timezone
 
@@ -18,6 +18,7 @@ STATE: Final = ("state", "error", "loaded_at", "updated_at")  # columns of a ver
 _SLOT: Final = ("path", "version", "dependencies", *STATE, "active", "previous", "watch", "generation")  # and of a slot
 RELOAD: Final = ("reload_digest", "reload_error")  # of it, too, where somebody chose or looked at files: no worker does
 USABLE = (ModuleState.LOADED, ModuleState.ACTIVE)
+Slot = TypeVar("Slot")
 
 
 def slots() -> dict[str, Module]:
@@ -25,7 +26,7 @@ def slots() -> dict[str, Module]:
     return {row.name: row for row in Module.objects.select_related("active", "previous")}
 
 
-def named(rows: Mapping[str, Module], name: str) -> Module:
+def named(rows: Mapping[str, Slot], name: str) -> Slot:
     """The slot of that name, or `UnknownModule` with those there are."""
     if name not in rows:
         raise UnknownModule(f"no module is named {name!r}; there are {', '.join(rows) or 'none'}")

@@ -7,18 +7,8 @@ from typing import Any
 from helios.modules.models import Module, ModuleJob, ModuleProcess, ModuleSwap, ModuleVersion
 
 SLOT = (
-    "name",
-    "state",
-    "version",
-    "path",
-    "dependencies",
-    "hot_reloadable",
-    "error",
-    "reload_error",
-    "watch_calls",
-    "watch_failures",
-    "generation",
-    "loaded_at",
+    *("name", "state", "version", "path", "dependencies", "hot_reloadable", "error", "reload_error"),
+    *("watch_calls", "watch_failures", "generation", "loaded_at"),
 )
 VERSION = ("label", "version", "state", "path", "dependencies", "digest", "error", "registered_by", "loaded_at")
 SWAP = ("id", "kind", "state", "actor", "reason", "error", "processes", "watch_calls", "watch_seen", "watch_failed")

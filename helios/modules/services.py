@@ -59,11 +59,7 @@ def register(
     or another than `version`, a bad range, a missing or circular dependency, and `AlreadyTested` for what would
     change what was tested or how a slot that is there may be changed.
     """
-    _check_slot(name, new=new_slot)
-    artefact = sources.read(path, loading.allowed_packages())
-    stated = sources.declaration_of(artefact)
-    if version and parse(version) != parse(stated.version):
-        raise ModuleRefused(f"module {name} is registered as {version}, but the code in {path} is {stated.version}")
+    artefact, stated = _read(name, path, version, new_slot=new_slot)
     with MODULES.changing(actor=actor):
         rows = slots()
         if name not in rows:
@@ -74,10 +70,7 @@ def register(
 
 def check_registration(name: str, path: str, version: str, dependencies: Mapping[str, str], *, new_slot: bool) -> None:
     """Raises `ModuleRefused` and `UnknownModule` where `register` would; changes nothing."""
-    _check_slot(name, new=new_slot)
-    stated = sources.declaration_of(sources.read(path, loading.allowed_packages()))
-    if version and parse(version) != parse(stated.version):
-        raise ModuleRefused(f"module {name} is registered as {version}, but the code in {path} is {stated.version}")
+    _read(name, path, version, new_slot=new_slot)
     compatibility.check_graph({row.name: row for row in Module.objects.all()}, name, dependencies)
 
 
@@ -241,10 +234,16 @@ def seal(*, actor: str = "migration") -> list[str]:
 # --- steps ---
 
 
-def _check_slot(name: str, *, new: bool) -> None:
+def _read(name: str, path: str, version: str, *, new_slot: bool) -> tuple[SourceCode, Declaration]:
+    """The code behind `path` and what it states, as a version of this slot."""
     check_name(name)
-    if not new:
+    if not new_slot:
         find(name)
+    artefact = sources.read(path, loading.allowed_packages())
+    stated = sources.declaration_of(artefact)
+    if version and parse(version) != parse(stated.version):
+        raise ModuleRefused(f"module {name} is registered as {version}, but the code in {path} is {stated.version}")
+    return artefact, stated
 
 
 def _enter(

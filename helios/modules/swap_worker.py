@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable
 
 from django.db import Error as DatabaseError
+from django.db import connection
 from loguru import logger
 
 from helios import outage
@@ -145,7 +146,7 @@ class SwapWorker:
             if not outage.report(error, during="taking part in swaps"):
                 log.bind(error=error_text(error)).error("modules.listener_failed")
         finally:
-            presence.give_connection_back()
+            connection.close()  # a thread that waits for hours between two questions keeps none
 
 
 def _loaded(version: ModuleVersion) -> str:

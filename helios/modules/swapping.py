@@ -264,7 +264,8 @@ def _switch(row: ModuleSwap) -> None:
         if moved != 1:
             raise _ended(row)
         row.refresh_from_db()
-        _supersede(slot)
+        if slot.watch is not None:  # its version leaves the slot for another one
+            _finish(slot.watch, SwapState.COMPLETED)
         fill_slot(slot, to, previous=slot.active)
         slot.watch = row if row.watch_calls else None
         changed(slot, "module.swapped", _announced(row), also=RELOAD)
@@ -288,12 +289,6 @@ def fill_slot(slot: Module, version: ModuleVersion | None, *, previous: ModuleVe
     slot.active, slot.previous, slot.watch = version, previous, None
     if not failed:
         slot.reload_digest, slot.reload_error = NEXT_FOUND, ""
-
-
-def _supersede(slot: Module) -> None:
-    """A switch that is still watched ends here: its version leaves the slot for another one."""
-    if slot.watch is not None:
-        _finish(slot.watch, SwapState.COMPLETED)
 
 
 def _complete(slot: Module, row: ModuleSwap) -> None:

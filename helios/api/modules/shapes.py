@@ -101,19 +101,8 @@ class ModuleSerializer(_Dependencies):
     class Meta:
         model = Module
         fields: tuple[str, ...] = (
-            *(
-                "name",
-                "path",
-                "version",
-                "active",
-                "previous",
-                "dependencies",
-                "hot_reloadable",
-                "state",
-                "error",
-                "reload_error",
-            ),
-            *("watch_calls", "watch_failures", "generation", "loaded_at", "created_at", "updated_at"),
+            *("name", "path", "version", "active", "previous", "dependencies", "hot_reloadable", "state", "error"),
+            *("reload_error", "watch_calls", "watch_failures", "generation", "loaded_at", "created_at", "updated_at"),
         )
 
 

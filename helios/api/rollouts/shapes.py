@@ -106,17 +106,8 @@ class RolloutSerializer(ReadOnlySerializer[Rollout]):
         fields = (
             *("id", "name", "description", "kind", "target", "champion", "challenger", "params", "books"),
             *("state", "live", "step", "serves", "steps", "guards", "cause", "reason"),
-            *(
-                "n_inconclusive",
-                "n_errors",
-                "inconclusive_limit",
-                "error_limit",
-                "version",
-                "actor",
-                "created_at",
-                "updated_at",
-            ),
-            *("started_at", "measured_since", "next_analysis_at", "ended_at"),
+            *("n_inconclusive", "n_errors", "inconclusive_limit", "error_limit", "version", "actor"),
+            *("created_at", "updated_at", "started_at", "measured_since", "next_analysis_at", "ended_at"),
         )
 
     def get_serves(self, row: Rollout) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import compress
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from django.conf import settings
 from django.db import transaction
@@ -68,13 +68,6 @@ class TestReport:
     def to_json(self) -> dict[str, Any]:
         """The report as JSON values."""
         return {**asdict(self), "reason": self.reason}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """What `to_json` wrote."""
-        values = {name: value for name, value in data.items() if name != "reason"}
-        results = tuple(TestResult(**each) for each in data["results"])
-        return cls(**{**values, "results": results, **{name: tuple(data[name]) for name in ("suites", "lacking")}})
 
 
 def run_suites(
