@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from unfold.decorators import display
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from helios.breakers import roles, services
+from helios.breakers import roles, selectors, services
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.fields import EDITABLE
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent, ShownState
@@ -94,11 +94,11 @@ class CircuitBreakerAdmin(ServicedAdmin):
 
     @display(description="state", label=COLOURS)
     def badge(self, row: CircuitBreaker) -> str:
-        return ShownState(services.status(row).state).label
+        return ShownState(selectors.status(row).state).label
 
     @display(description="now")
     def now(self, row: CircuitBreaker) -> str:
-        return services.status(row).sentence()
+        return selectors.status(row).sentence()
 
     @display(description="guards orders", ordering="order_path")
     def guards(self, row: CircuitBreaker) -> str:

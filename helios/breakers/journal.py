@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -111,19 +111,9 @@ def write(entry: Entry) -> None:
 
     from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent  # noqa: PLC0415
 
+    fields = asdict(entry) | {"reason": entry.reason[:200]}
     with transaction.atomic():
-        CircuitBreakerEvent.objects.create(
-            ts=entry.ts,
-            breaker_id=entry.name,
-            before=entry.before,
-            after=entry.after,
-            reason=entry.reason[:200],
-            actor=entry.actor,
-            action=entry.action,
-            shared=entry.shared,
-            enforced=entry.enforced,
-            changes=entry.changes,
-        )
+        CircuitBreakerEvent.objects.create(breaker_id=fields.pop("name"), **fields)
         _tell(entry)
         if entry.enforced:
             older = Q(last_state_at__isnull=True) | Q(last_state_at__lt=entry.ts)

@@ -7,7 +7,7 @@ from typing import Any, Final
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from helios.breakers import services
+from helios.breakers import selectors
 from helios.breakers.core.config import FIELDS, MAX_MULTIPLIER, MAX_SECONDS, MAX_WINDOW_CALLS, Mode
 from helios.breakers.core.machine import State
 from helios.breakers.fields import MAX_DESCRIPTION
@@ -106,7 +106,7 @@ class BreakerSerializer(ReadOnlySerializer[CircuitBreaker]):
         )
 
     def to_representation(self, instance: CircuitBreaker) -> dict[str, Any]:
-        instance.status = services.status(instance)  # type: ignore[attr-defined] # asked once a row
+        instance.status = selectors.status(instance)  # type: ignore[attr-defined] # asked once a row
         return super().to_representation(instance)
 
 

@@ -11,8 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from helios import flags
-from helios.breakers import services as breakers
-from helios.breakers.models import CircuitBreaker
+from helios.breakers import selectors as breakers
 from helios.flags.models import FeatureFlag
 from helios.modules.models import OPEN_SWAPS, Module, ModuleSwap
 from helios.rollouts.core.machine import LIVE
@@ -54,7 +53,7 @@ class StatusView(ApiView):
             "flags_killed": FeatureFlag.objects.filter(strategy="kill_switch").count(),
             "flag_generation": flags.snapshot().generation,
             "flags_stale": flags.snapshot().stale,
-            "breakers": Counter(breakers.status(row).state for row in CircuitBreaker.objects.all()),
+            "breakers": Counter(each.state for each in breakers.statuses()),
             "modules": Counter(Module.objects.values_list("state", flat=True)),
             "swaps_open": ModuleSwap.objects.filter(state__in=OPEN_SWAPS).count(),
             "rollouts": Counter(Rollout.objects.filter(state__in=LIVE).values_list("state", flat=True)),

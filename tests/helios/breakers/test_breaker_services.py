@@ -56,7 +56,7 @@ def test_forcing_open_refuses_every_call_until_it_is_closed():
     with pytest.raises(CircuitOpen) as caught:
         breaker("llm_api").call(str, 1)
     assert caught.value.retry_after_s is None
-    assert services.status(row()).sentence().startswith("Opened by a person")
+    assert selectors.status(row()).sentence().startswith("Opened by a person")
     assert services.close("llm_api", actor="bob") is True
     assert breaker("llm_api").call(str, 1) == "1"
     assert history() == [
@@ -76,7 +76,7 @@ def test_a_forced_opening_holds_through_the_loss_of_everything_in_redis(clean_re
 
 def test_closing_ends_an_open_interval_at_once():
     open_circuit()
-    assert services.status(row()).state == "OPEN"
+    assert selectors.status(row()).state == "OPEN"
     assert services.close("llm_api", actor="ann") is True
     assert services.close("llm_api", actor="ann") is False
     assert breaker("llm_api").call(str, 1) == "1"
@@ -86,31 +86,31 @@ def test_resetting_forgets_failures_of_a_closed_breaker_too():
     for _ in range(3):
         with pytest.raises(VendorError, match="vendor"):
             breaker("llm_api").call(broken)
-    assert services.status(row()).sentence() == "Calls pass; 3 of the last 3 calls failed."
+    assert selectors.status(row()).sentence() == "Calls pass; 3 of the last 3 calls failed."
     services.reset("llm_api", actor="ann")
-    assert services.status(row()).sentence() == "Calls pass."
+    assert selectors.status(row()).sentence() == "Calls pass."
     assert history() == [("llm_api", "CLOSED", "CLOSED", "ann")]
 
 
 def test_all_can_be_reset_together():
     open_circuit()
     assert services.reset_all(actor="ann") == sorted(SHIPPED)
-    assert {services.status(each).state for each in CircuitBreaker.objects.all()} == {"CLOSED"}
+    assert {selectors.status(each).state for each in CircuitBreaker.objects.all()} == {"CLOSED"}
 
 
 def test_the_state_is_told_in_plain_words(clean_redis):
     open_circuit()
-    assert services.status(row()).sentence() == "Calls are refused for another 60 s; then the next goes as a probe."
+    assert selectors.status(row()).sentence() == "Calls are refused for another 60 s; then the next goes as a probe."
     clean_redis.hset("helios:{breakers}:llm_api", "open_until", "1")
-    assert services.status(row()).sentence() == "The open interval is over: the next call goes as a probe."
+    assert selectors.status(row()).sentence() == "The open interval is over: the next call goes as a probe."
     process.forget()
     with breaker("llm_api"):
-        assert services.status(row()).sentence() == "Being tried again: 1 probe(s) under way."
+        assert selectors.status(row()).sentence() == "Being tried again: 1 probe(s) under way."
 
 
 @pytest.mark.usefixtures("redis_away")
 def test_without_redis_a_person_can_open_but_not_close_and_is_told_so():
-    assert services.status(row()).sentence() == "Redis cannot be reached; the last state recorded was closed."
+    assert selectors.status(row()).sentence() == "Redis cannot be reached; the last state recorded was closed."
     assert services.force_open("llm_api", actor="ann") is True
     for change in (services.close, services.reset):
         with pytest.raises(SharedStateAway, match="llm_api was left as it is"):
@@ -149,7 +149,7 @@ def test_a_breaker_that_only_measures_passes_everything_and_says_what_it_would_h
     for _ in range(3):
         assert breaker("llm_api").call(str, 1) == "1"
     process.current().share()
-    now = services.status(row())
+    now = selectors.status(row())
     assert (now.state, now.circuit) == ("METRICS_ONLY", "OPEN")
     assert now.sentence() == "Only measures, every call passes. It would be open now; 0 of the last 3 calls failed."
     would_be = CircuitBreakerEvent.objects.order_by("id").last()
@@ -166,7 +166,7 @@ def test_closing_ends_measuring_only_and_resetting_does_not():
     services.metrics_only("llm_api", actor="ann")
     open_circuit()
     services.reset("llm_api", actor="ann")
-    assert services.status(row()).sentence() == "Only measures, every call passes. It would pass calls now."
+    assert selectors.status(row()).sentence() == "Only measures, every call passes. It would pass calls now."
     assert services.close("llm_api", actor="ann") is True
     assert row().mode == "normal"
 
@@ -218,14 +218,14 @@ def test_a_status_tells_rates_modes_and_intervals():
                 breaker("llm_api").call(outcome)
     process.current().share()
     services.force_open("redis_cache", actor="ann")
-    listed = {each.name: services.status(each) for each in CircuitBreaker.objects.all()}
+    listed = {each.name: selectors.status(each) for each in CircuitBreaker.objects.all()}
     assert sorted(listed) == sorted(SHIPPED)
     llm = listed["llm_api"]
     assert (llm.calls, llm.failures, llm.failure_rate, llm.slow, llm.slow_rate) == (3, 2, 0.6667, 0, 0.0)
     assert (llm.mode, llm.state, llm.open_for_s) == ("normal", "CLOSED", 0.0)
     assert (listed["redis_cache"].mode, listed["redis_cache"].state) == ("forced_open", "FORCED_OPEN")
     open_circuit("neural_network")
-    opened = services.status(row("neural_network"))
+    opened = selectors.status(row("neural_network"))
     assert (opened.state, opened.openings) == ("OPEN", 1)
     assert 0 < opened.open_for_s <= 120
 

@@ -84,7 +84,7 @@ def test_one_that_cannot_be_read_is_shown_forced_open_and_reset_by_every_way(adm
         breaker("valr_api").call(str, 1)
     assert services.reset_all(actor="ann") == sorted(SHIPPED)
     assert [each.name for each in selectors.statuses() if not each.readable] == []
-    assert {services.status(row).state for row in CircuitBreaker.objects.all()} == {"CLOSED"}
+    assert {selectors.status(row).state for row in CircuitBreaker.objects.all()} == {"CLOSED"}
     process.forget()  # or a second later
     assert breaker("valr_api").call(str, 1) == "1"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -10,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from helios.breakers import selectors, services
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
-from helios.control.cli import Row, SubjectCommand, attribution
+from helios.control.cli import Options, Row, SubjectCommand, attribution
 
 ACTIONS: Final = {
     "list": "every breaker, its state and its rates",
@@ -26,6 +25,12 @@ ACTIONS: Final = {
     "delete": "take away a breaker that no code uses any more",
     "history": "what happened to a breaker, newest first",
     "restore": "put back shipped breakers that are missing",
+}
+SETS: Final = {
+    "open": services.force_open,
+    "close": services.close,
+    "metrics-only": services.metrics_only,
+    "normal": services.normal,
 }
 LAST_EVENTS: Final = 10
 
@@ -51,6 +56,10 @@ class Command(SubjectCommand):
         if name == "history":
             action.add_argument("--limit", type=int, default=50, help="how many lines at most")
 
+    def act(self, options: Options) -> Any:
+        """Run the chosen action."""
+        return self._set(options) if options["action"] in SETS else super().act(options)
+
     def text(self, _action: str, answer: Any) -> str:
         """Lines for people."""
         return _plain(answer)
@@ -62,18 +71,6 @@ class Command(SubjectCommand):
         row = selectors.find(options["name"])
         history = [_event(event) for event in CircuitBreakerEvent.objects.filter(breaker=row)[:LAST_EVENTS]]
         return {**_summary(row), "settings": _settings(row), "history": history}
-
-    def _open(self, options: Row) -> Row:
-        return self._changed(services.force_open, options)
-
-    def _close(self, options: Row) -> Row:
-        return self._changed(services.close, options)
-
-    def _metrics_only(self, options: Row) -> Row:
-        return self._changed(services.metrics_only, options)
-
-    def _normal(self, options: Row) -> Row:
-        return self._changed(services.normal, options)
 
     def _reset(self, options: Row) -> Row:
         if options["all"] == bool(options["name"]):
@@ -106,8 +103,8 @@ class Command(SubjectCommand):
     def _restore(self, _: Row) -> Row:
         return {"restored": services.restore_shipped()}
 
-    def _changed(self, change: Callable[..., bool], options: Row) -> Row:
-        changed = change(options["name"], **attribution(options))
+    def _set(self, options: Options) -> Row:
+        changed = SETS[options["action"]](options["name"], **attribution(options))
         row = selectors.find(options["name"])
         return {"name": row.name, "state": selectors.status(row).state, "changed": changed, "version": row.version}
 
