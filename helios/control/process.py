@@ -3,37 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from loguru import logger
 
 from helios.errors import error_text
 
-
-@dataclass(frozen=True, slots=True)
-class _Joined:
-    start: Callable[[], object]
-    stop: Callable[[], None]
+_joined: dict[str, tuple[Callable[[], object], Callable[[], object]]] = {}
 
 
-_joined: dict[str, _Joined] = {}
-
-
-def join(subject: str, *, start: Callable[[], object], stop: Callable[[], None]) -> None:
+def join(subject: str, *, start: Callable[[], object], stop: Callable[[], object]) -> None:
     """Have a subject's listener started and stopped with the others."""
-    _joined[subject] = _Joined(start, stop)
+    _joined[subject] = start, stop
 
 
 def start() -> None:
     """Every listener of this process; one that cannot start is logged, and the process works without it."""
-    for subject, each in _joined.items():
+    for subject, (begin, _) in _joined.items():
         try:
-            each.start()
+            begin()
         except Exception as error:  # noqa: BLE001 - the site must come up, if only with what it read itself
             logger.bind(subject=subject, error=error_text(error)).error("control.listener_failed")
 
 
 def stop() -> None:
     """End them."""
-    for each in _joined.values():
-        each.stop()
+    for _, end in _joined.values():
+        end()

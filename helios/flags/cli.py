@@ -187,17 +187,13 @@ def history(name: str | None, limit: int) -> list[Row]:
     rows = FeatureFlagHistory.objects.all()
     if name:
         rows = rows.filter(flag_id=name)  # type: ignore[misc]  # the key is the flag's name
+    told = ("action", "actor", "reason", "generation", "before", "after")
     return [
         {
             "entry": row.pk,
             "ts": row.ts.isoformat(),
             "name": row.flag_id,
-            "action": row.action,
-            "actor": row.actor,
-            "reason": row.reason,
-            "generation": row.generation,
-            "before": row.before,
-            "after": row.after,
+            **{name: getattr(row, name) for name in told},
             "change": selectors.difference(row),
         }
         for row in rows[:limit]

@@ -162,18 +162,9 @@ def _after(progress: Progress, judgement: Judgement) -> Progress:
 
 
 def _announce(row: Rollout, analysis: RolloutAnalysis) -> None:
-    ROLLOUTS.record(
-        "rollout.analysed",
-        row.name,
-        {
-            "rollout": row.pk,
-            "step": analysis.step,
-            "verdict": analysis.verdict,
-            "hard": analysis.hard,
-            "reason": analysis.reason,
-        },
-        severity="info" if analysis.verdict == Verdict.SUCCESS else "warning",
-    )
+    found = {name: getattr(analysis, name) for name in ("step", "verdict", "hard", "reason")}
+    severity = "info" if analysis.verdict == Verdict.SUCCESS else "warning"
+    ROLLOUTS.record("rollout.analysed", row.name, {"rollout": row.pk, **found}, severity=severity)
 
 
 def _arms_changed(row: Rollout, now: datetime) -> bool:

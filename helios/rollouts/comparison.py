@@ -38,41 +38,27 @@ def report(row: Rollout) -> dict[str, Any]:
 def state(row: Rollout) -> dict[str, Any]:
     """Where a rollout stands, as JSON, without measuring anything."""
     return {
-        "id": row.pk,
-        "name": row.name,
-        "description": row.description,
-        "kind": row.kind,
-        "target": row.target,
-        "champion": row.champion,
-        "challenger": row.challenger,
-        "params": row.params,
-        "books": row.books,
-        "state": row.state,
-        "step": row.step,
+        **_of(row, "id", "name", "description", "kind", "target", "champion", "challenger", "params", "books"),
+        **_of(row, "state", "step"),
         "n_steps": len(row.steps),
         "percentage": step_of(row).percentage,
         "progress": describe.progress(row),
         "serves": describe.serves(row),
-        "cause": row.cause,
-        "reason": row.reason,
+        **_of(row, "cause", "reason"),
         "inconclusive": f"{row.n_inconclusive} of {row.inconclusive_limit}",
         "errors": f"{row.n_errors} of {row.error_limit}",
-        "version": row.version,
-        "actor": row.actor,
+        **_of(row, "version", "actor"),
         **{name: _moment(getattr(row, name)) for name in ("created_at", "started_at", "next_analysis_at", "ended_at")},
     }
 
 
 def analysis(row: RolloutAnalysis) -> dict[str, Any]:
     """One analysis, as JSON."""
-    return {
-        "at": _moment(row.at),
-        "step": row.step,
-        "verdict": row.verdict,
-        "hard": row.hard,
-        "reason": row.reason,
-        "numbers": row.numbers,
-    }
+    return {"at": _moment(row.at), **_of(row, "step", "verdict", "hard", "reason", "numbers")}
+
+
+def _of(row: Rollout | RolloutAnalysis, *names: str) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
 
 
 def table(arms: dict[str, Any] | None) -> list[Row]:

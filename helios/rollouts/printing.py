@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from io import StringIO
 from typing import Any, Final
 
@@ -16,15 +16,9 @@ WIDTH: Final = 120
 
 def printed(action: str, answer: Any) -> str:
     """The answer of an action as text."""
-    if action == "list":
-        return _rollouts(answer)
-    if action == "show":
-        return _report(answer)
-    if action == "history":
-        return _history(answer)
-    if action == "analyses":
-        return _analyses(answer)
-    return _line(answer)
+    texts: dict[str, Callable[[Any], str]]
+    texts = {"list": _rollouts, "show": _report, "history": _history, "analyses": _analyses}
+    return texts[action](answer) if action in texts else _line(answer)
 
 
 def _rollouts(rows: Sequence[dict[str, Any]]) -> str:
@@ -59,17 +53,10 @@ def _report(row: dict[str, Any]) -> str:
 
 def _guards(analysis: dict[str, Any]) -> str:
     """The guards as the last analysis found them."""
-    shown = [
-        (
-            each["metric"],
-            each["kind"],
-            f"{each['limit']:g}",
-            formatted(each["value"]),
-            str(each["samples"]),
-            each["outcome"],
-        )
-        for each in analysis["numbers"].get("guards", [])
-    ]
+    shown = []
+    for each in analysis["numbers"].get("guards", []):
+        limit, value, samples = f"{each['limit']:g}", formatted(each["value"]), str(each["samples"])
+        shown.append((each["metric"], each["kind"], limit, value, samples, each["outcome"]))
     return _table(("guard", "kind", "limit", "value", "samples", "outcome"), shown) if shown else ""
 
 

@@ -24,15 +24,7 @@ from helios.stack.servers import Lease, embedded_servers
 from helios.terminal import shown
 
 WITHOUT_SERVERS = frozenset(
-    {
-        "help",
-        "version",
-        "diffsettings",
-        "startapp",
-        "startproject",
-        "findstatic",
-        "spectacular",
-    }
+    {"help", "version", "diffsettings", "startapp", "startproject", "findstatic", "spectacular"}
 )
 OF_TABLES = frozenset({"migrate", "makemigrations", "showmigrations", "check"})
 SENDING_NO_TASK = frozenset({"list_data", "mode"})

@@ -99,7 +99,7 @@ class EmbeddedPostgres:
         )
         children.await_ready(process, self._answers, name="PostgreSQL", log=self.log, timeout_s=START_TIMEOUT_S)
         try:
-            self.create_database("helios")
+            self._make_database()
             self._settle_roles()
         except psycopg2.Error as error:  # it answered, and ended or was ended right after
             reason = " ".join(str(error).split())
@@ -141,15 +141,6 @@ class EmbeddedPostgres:
         where = {"host": str(self.socket_dir), "port": 5432, "user": "postgres", "dbname": database}
         return str(make_dsn(**where, connect_timeout=5))
 
-    def create_database(self, name: str) -> bool:
-        """Make a database unless it exists (then False)."""
-        with self._cursor() as cursor:
-            cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name])
-            if cursor.fetchone():
-                return False
-            cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-            return True
-
     @contextmanager
     def _cursor(self, database: str = "postgres") -> Iterator[psycopg2.extensions.cursor]:
         """A cursor of a connection of its own, outside of transactions."""
@@ -157,6 +148,12 @@ class EmbeddedPostgres:
             connection.autocommit = True
             with connection.cursor() as cursor:
                 yield cursor
+
+    def _make_database(self) -> None:
+        with self._cursor() as cursor:
+            cursor.execute("SELECT 1 FROM pg_database WHERE datname = 'helios'")
+            if not cursor.fetchone():
+                cursor.execute("CREATE DATABASE helios")
 
     def _settle_roles(self) -> None:
         """Roles that are no superusers own the database and work with it; a database of before is handed on."""

@@ -78,16 +78,13 @@ def await_workers(runner: Runner, env: Env) -> None:
 
 
 @contextlib.contextmanager
-def started_workers(
-    env: Env | None = None, *, beside: Sequence[ProcessSpec] = (), say: Emit = warn
-) -> Iterator[Runner]:
+def started_workers(env: Env, *, beside: Sequence[ProcessSpec], say: Emit) -> Iterator[Runner]:
     """The workers of all queues for the length of the block, not yet waited for; their output goes to `var/logs/*.out`.
 
     The runner's `tick` is the caller's to call a few times a second: it starts again what crashed, and `say` tells so.
     `beside` are processes to run with them that nobody waits for.
     Raises: StackError from inside the block when one crashes again and again.
     """
-    env = env or get_env()
     logs = env.var_dir / "logs"
     write = log_files(logs)
     runner = Runner([*processes.workers(env), *beside], write, note=both(say, write), give_up_after=CRASHES)

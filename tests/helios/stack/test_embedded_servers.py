@@ -81,7 +81,7 @@ def test_the_roles_of_containers_have_their_passwords_and_are_no_superusers(
     server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(EmbeddedPostgres, "_settle_roles", lambda _: None)
-    monkeypatch.setattr(EmbeddedPostgres, "create_database", lambda *_: None)
+    monkeypatch.setattr(EmbeddedPostgres, "_make_database", lambda *_: None)
     server.start()  # as the image's is: empty
     passwords = {f"POSTGRES_{name}_PASSWORD": f"it's {name}" for name in ("OWNER", "WORKER", "MAINTENANCE")}
     where = {"PATH": f"{postgres.reachable_binaries(None)}:{os.environ['PATH']}", "PGHOST": str(server.socket_dir)}

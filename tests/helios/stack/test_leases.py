@@ -209,7 +209,7 @@ def test_a_server_that_ends_while_its_database_is_made_is_one_sentence(
     def gone(*_: object) -> None:
         raise psycopg2.OperationalError("server closed the connection\nunexpectedly")
 
-    monkeypatch.setattr(servers.EmbeddedPostgres, "create_database", gone)
+    monkeypatch.setattr(servers.EmbeddedPostgres, "_make_database", gone)
     env = make_env(redis_url="redis://h")
     with pytest.raises(StackError, match=r"cannot be made: server closed the connection unexpectedly$"):
         Lease(env)

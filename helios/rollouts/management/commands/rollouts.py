@@ -89,17 +89,8 @@ class Command(SubjectCommand):
 
     def _history(self, options: Options) -> list[Row]:
         entries = RolloutEvent.objects.filter(rollout=_named(options["name"]))[: max(options["limit"], 0)]
-        return [
-            {
-                "at": entry.at.isoformat(),
-                "action": entry.action,
-                "actor": entry.actor,
-                "reason": entry.reason,
-                "before": entry.before,
-                "after": entry.after,
-            }
-            for entry in entries
-        ]
+        told = ("action", "actor", "reason", "before", "after")
+        return [{"at": entry.at.isoformat(), **{name: getattr(entry, name) for name in told}} for entry in entries]
 
     def _analyses(self, options: Options) -> list[Row]:
         rows = _named(options["name"]).analyses.all()[: max(options["limit"], 0)]
