@@ -44,8 +44,6 @@ _SHORTEST_SECRET = 6  # shorter values would blank ordinary words
 
 _SECRET_NAME = re.compile(r"(SECRET|PASSWORD|TOKEN|API_KEY|PRIVATE_KEY)")
 
-Render = Callable[[Mapping[str, Any]], str]
-
 
 def opened(path: Path, flags: int = os.O_APPEND) -> int:
     """The descriptor of a log to write to, which its user and group alone may read. Raises: OSError."""

@@ -63,6 +63,22 @@ def sent(row: Any, **changes: Any) -> dict[str, str]:
     return {name: _typed(value) for name, value in values.items() if value is not False and value is not None}
 
 
+def form(browser: Client, url: str) -> dict[str, str]:
+    """What a browser would send back from this page of flags, unchanged."""
+    values: dict[str, str] = {}
+    for field in browser.get(url).context["adminform"].form:
+        value = field.value()
+        if isinstance(value, bool):
+            values |= {field.html_name: "on"} if value else {}
+        elif field.field.__class__.__name__.endswith("SplitDateTimeField"):
+            values |= {f"{field.html_name}_0": "", f"{field.html_name}_1": ""}
+        else:
+            listed = ",".join(value) if isinstance(value, list) else value
+            values[field.html_name] = "" if listed is None else str(listed)
+    counts = {"TOTAL": "0", "INITIAL": "0", "MIN_NUM": "0", "MAX_NUM": "0"}
+    return values | {f"history-{name}_FORMS": count for name, count in counts.items()}
+
+
 def _typed(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
         return ",".join(value)

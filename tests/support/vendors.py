@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 import pytest
+from redis import Redis
 
-from helios.breakers import breaker
+from helios.breakers import breaker, process
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.shared_state import SharedStore
 from helios.redis_client import connect
@@ -34,3 +35,10 @@ def open_circuit(name: str = "llm_api") -> None:
     for _ in range(SHIPPED[name].config.failure_threshold):
         with pytest.raises(VendorError):
             breaker(name).call(broken)
+
+
+def half_open(redis: Redis, name: str = "llm_api") -> None:
+    """Open it, and let the interval be over."""
+    open_circuit(name)
+    redis.hset(f"helios:{{breakers}}:{name}", "open_until", "1")
+    process.forget()

@@ -12,6 +12,7 @@ from helios.breakers import process
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.shared_state import SharedStore
 from helios.control.generations import NEVER_CHANGED
+from tests.support.breakers import Bench
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +52,16 @@ def client() -> Iterator[redis.Redis]:
 @pytest.fixture
 def store(client: redis.Redis, prefix: str) -> SharedStore:
     return SharedStore(client, prefix=prefix)
+
+
+@pytest.fixture
+def bench(store: SharedStore) -> Bench:
+    return Bench(store)
+
+
+@pytest.fixture
+def orders(store: SharedStore) -> Bench:
+    return Bench(store, order_path=True)
 
 
 @pytest.fixture

@@ -15,16 +15,6 @@ from helios.breakers.errors import SharedStateAway
 from tests.support.breakers import CONFIG, Bench
 
 
-@pytest.fixture
-def bench(store) -> Bench:
-    return Bench(store)
-
-
-@pytest.fixture
-def orders(store) -> Bench:
-    return Bench(store, order_path=True)
-
-
 def test_without_redis_a_process_decides_alone_on_what_it_last_saw(bench):
     bench.fail(1)
     bench.store.away = True

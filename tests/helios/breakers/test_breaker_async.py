@@ -14,18 +14,11 @@ import pytest
 from helios.breakers import CircuitOpen, breaker, process
 from helios.breakers.catalog import SHIPPED
 from helios.errors import Rejected
-from tests.support.vendors import VendorError, abroken, open_circuit, window
+from tests.support.vendors import VendorError, abroken, half_open, window
 
 pytestmark = pytest.mark.usefixtures("clean_redis")
 
 FAILURES = SHIPPED["llm_api"].config.failure_threshold
-
-
-def half_open(redis, name: str = "llm_api") -> None:
-    """Open it, and let the interval be over."""
-    open_circuit(name)
-    redis.hset(f"helios:{{breakers}}:{name}", "open_until", "1")
-    process.forget()
 
 
 def test_coroutines_are_guarded_in_the_same_ways():

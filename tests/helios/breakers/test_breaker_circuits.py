@@ -15,16 +15,6 @@ from helios.breakers.errors import CircuitOpen
 from tests.support.breakers import CONFIG, Bench
 
 
-@pytest.fixture
-def bench(store) -> Bench:
-    return Bench(store)
-
-
-@pytest.fixture
-def orders(store) -> Bench:
-    return Bench(store, order_path=True)
-
-
 def test_successes_of_a_closed_circuit_ask_redis_once_per_refresh(bench):
     for _ in range(1000):
         bench.call()

@@ -15,7 +15,7 @@ from helios.breakers import CircuitOpen, UnknownBreaker, breaker, process, refre
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.shared_state import SharedStore
 from helios.errors import Rejected, Transient
-from tests.support.vendors import VendorError, broken, open_circuit, window
+from tests.support.vendors import VendorError, broken, half_open, open_circuit, window
 
 pytestmark = pytest.mark.usefixtures("clean_redis")
 
@@ -157,13 +157,6 @@ def test_a_fallback_inside_keeps_the_failure_from_the_breaker_outside():
     assert breaker("llm_api").call(inner) == "neutral"
     process.current().share()
     assert (window("llm_api"), window("neural_network")) == ("S", "F")
-
-
-def half_open(redis, name: str = "llm_api") -> None:
-    """Open it, and let the interval be over."""
-    open_circuit(name)
-    redis.hset(f"helios:{{breakers}}:{name}", "open_until", "1")
-    process.forget()
 
 
 def test_a_nested_use_of_a_breaker_whose_only_probe_is_outside_is_refused_and_the_probe_goes_back(clean_redis):

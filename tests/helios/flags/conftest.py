@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 
 from helios import flags
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
@@ -17,6 +19,13 @@ def fresh_process() -> Iterator[None]:
     yield
     flags.stop_listener()
     flags.forget()
+
+
+@pytest.fixture
+def desk(client: Client, db: None) -> Client:
+    """A browser with a superuser logged in."""
+    client.force_login(User.objects.create_superuser("ada", password="a-long-password"))
+    return client
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import re
 from typing import Any
 
 import pytest
@@ -12,15 +10,9 @@ from django.test import Client
 
 from helios.flags import services
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
+from tests.support.admin_people import FLAGS, form, words
 
 pytestmark = pytest.mark.django_db
-LIST = "/admin/flags/featureflag/"
-
-
-@pytest.fixture
-def desk(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("ada", password="a-long-password"))
-    return client
 
 
 def row(name: str) -> FeatureFlag:
@@ -28,63 +20,33 @@ def row(name: str) -> FeatureFlag:
 
 
 def address(name: str) -> str:
-    return f"{LIST}{row(name).pk}/change/"
-
-
-def form(desk: Client, url: str) -> dict[str, str]:
-    """What a browser would send back from this page, unchanged."""
-    admin_form = desk.get(url).context["adminform"].form
-    values: dict[str, str] = {}
-    for field in admin_form:
-        value = field.value()
-        if isinstance(value, bool):
-            values |= {field.html_name: "on"} if value else {}
-        elif field.field.__class__.__name__.endswith("SplitDateTimeField"):
-            values |= {f"{field.html_name}_0": "", f"{field.html_name}_1": ""}
-        else:
-            values[field.html_name] = (
-                ",".join(value) if isinstance(value, list) else "" if value is None else str(value)
-            )
-    return values | {"seen_version": str(admin_form["seen_version"].value())} | inlines()
-
-
-def inlines() -> dict[str, str]:
-    return {
-        "history-TOTAL_FORMS": "0",
-        "history-INITIAL_FORMS": "0",
-        "history-MIN_NUM_FORMS": "0",
-        "history-MAX_NUM_FORMS": "0",
-    }
-
-
-def text(response) -> str:
-    return html.unescape(re.sub(r"\s+", " ", response.content.decode()))
+    return f"{FLAGS}{row(name).pk}/change/"
 
 
 def act(desk: Client, action: str, *names: str):
     chosen = [str(row(name).pk) for name in names]
-    return desk.post(LIST, {"action": action, "_selected_action": chosen}, follow=True)
+    return desk.post(FLAGS, {"action": action, "_selected_action": chosen}, follow=True)
 
 
 def test_the_list_shows_state_strategy_effect_and_wiring(desk: Client) -> None:
     services.kill("websocket_v2", actor="ada")
-    page = text(desk.get(LIST))
+    page = words(desk.get(FLAGS))
     assert "killed: off for everybody until it is enabled again" in page
     assert "not wired yet" in page
     sentence = "not wired yet: changes nothing until the part it steers is built"
-    assert sentence in text(desk.get(address("black_litterman")))
+    assert sentence in words(desk.get(address("black_litterman")))
     assert "acts now" in page
 
 
 def test_actions_change_flags_through_the_services_and_tell_the_result(desk: Client) -> None:
-    page = text(act(desk, "enable_selected", "auto_trading", "garch_volatility"))
+    page = words(act(desk, "enable_selected", "auto_trading", "garch_volatility"))
     assert "auto_trading is now on for everybody" in page
     assert "garch_volatility is now on for everybody, as it already was" in page
     entry = FeatureFlagHistory.objects.filter(flag_id="auto_trading").first()
     assert (entry.action, entry.actor, entry.reason) == ("enable", "ada", "from the list in the admin")
     act(desk, "disable_selected", "auto_trading")
     assert not row("auto_trading").enabled
-    assert "killed" in text(act(desk, "kill_selected", "garch_volatility"))
+    assert "killed" in words(act(desk, "kill_selected", "garch_volatility"))
     assert row("garch_volatility").strategy == "kill_switch"
 
 
@@ -95,14 +57,14 @@ def test_a_refused_action_is_shown_and_the_others_go_on(desk: Client, monkeypatc
         return plain("missing" if name == "black_litterman" else name, *how, **by)
 
     monkeypatch.setattr(services, "_change", change)
-    page = text(act(desk, "disable_selected", "black_litterman", "garch_volatility"))
+    page = words(act(desk, "disable_selected", "black_litterman", "garch_volatility"))
     assert "black_litterman: a flag's name must be a known one, was 'missing'" in page
     assert not row("garch_volatility").enabled
 
 
 def test_a_flag_page_shows_its_history_read_only(desk: Client) -> None:
     services.set_percentage("websocket_v2", 50, actor="bob", reason="a try")
-    page = text(desk.get(address("websocket_v2")))
+    page = words(desk.get(address("websocket_v2")))
     assert "percentage 25 -> 50" in page
     assert "a try" in page
     assert "history-__prefix__" not in page  # no empty row to fill in
@@ -141,7 +103,7 @@ def test_saving_an_unchanged_form_leaves_no_trace(desk: Client) -> None:
 def test_the_second_of_two_people_is_told_and_nothing_is_overwritten(desk: Client) -> None:
     mine = form(desk, address("websocket_v2")) | {"owner": "mine"}
     services.edit("websocket_v2", {"owner": "theirs"}, actor="bob")
-    page = text(desk.post(address("websocket_v2"), mine, follow=True))
+    page = words(desk.post(address("websocket_v2"), mine, follow=True))
     assert "Nothing was changed: websocket_v2 must still be at version 0, is at 1" in page
     assert "it was changed meanwhile by bob" in page
     assert row("websocket_v2").owner == "theirs"
@@ -152,14 +114,14 @@ def test_contradicting_times_are_refused_beside_the_form(desk: Client) -> None:
         "gradual_start_0": "2026-03-01",
         "gradual_start_1": "10:00:00",
     }
-    page = text(desk.post(address("websocket_v2"), values, follow=True))
+    page = words(desk.post(address("websocket_v2"), values, follow=True))
     assert "both a start and an end" in page
     assert row("websocket_v2").gradual_start is None
 
 
 def test_a_percentage_above_a_hundred_is_refused(desk: Client) -> None:
     values = form(desk, address("websocket_v2")) | {"percentage": "101"}
-    page = text(desk.post(address("websocket_v2"), values, follow=True))
+    page = words(desk.post(address("websocket_v2"), values, follow=True))
     assert "percentage must be a whole number from 0 to 100" in page
     assert row("websocket_v2").percentage == 25
 
@@ -178,44 +140,44 @@ def test_the_form_does_not_offer_the_kill_switch_as_a_strategy(desk: Client) -> 
     choices = desk.get(address("websocket_v2")).context["adminform"].form.fields["strategy"].choices
     assert "kill_switch" not in dict(choices)
     assert "gradual" in dict(choices)
-    assert "separated by commas" in text(desk.get(address("websocket_v2")))
+    assert "separated by commas" in words(desk.get(address("websocket_v2")))
 
 
 def test_a_flag_is_added_through_the_services(desk: Client) -> None:
-    values = form(desk, f"{LIST}add/") | {
+    values = form(desk, f"{FLAGS}add/") | {
         "name": "of_ours",
         "strategy": "all_on",
         "enabled": "on",
         "reason": "new",
     }
-    response = desk.post(f"{LIST}add/", values)
+    response = desk.post(f"{FLAGS}add/", values)
     assert response.status_code == 302, response.context["adminform"].form.errors
     assert row("of_ours").enabled
     entry = FeatureFlagHistory.objects.filter(flag_id="of_ours").get()
     assert (entry.action, entry.actor, entry.reason) == ("create", "ada", "new")
-    assert "a new flag" in text(desk.get(f"{LIST}add/"))
-    assert "where your own code asks for it" in text(desk.get(address("of_ours")))
+    assert "a new flag" in words(desk.get(f"{FLAGS}add/"))
+    assert "where your own code asks for it" in words(desk.get(address("of_ours")))
 
 
 @pytest.mark.parametrize("name", ["with space", "auto_trading"])
 def test_a_new_flag_with_a_bad_or_taken_name_is_refused(desk: Client, name: str) -> None:
     before = FeatureFlag.objects.count()
-    response = desk.post(f"{LIST}add/", form(desk, f"{LIST}add/") | {"name": name}, follow=True)
+    response = desk.post(f"{FLAGS}add/", form(desk, f"{FLAGS}add/") | {"name": name}, follow=True)
     assert response.status_code == 200
     assert FeatureFlag.objects.count() == before
 
 
 def test_flags_and_history_are_never_deleted_here(desk: Client) -> None:
-    assert desk.post(f"{LIST}{row('websocket_v2').pk}/delete/", {"post": "yes"}).status_code == 403
+    assert desk.post(f"{FLAGS}{row('websocket_v2').pk}/delete/", {"post": "yes"}).status_code == 403
     entry = FeatureFlagHistory.objects.first()
     assert desk.post(f"/admin/flags/featureflaghistory/{entry.pk}/delete/", {"post": "yes"}).status_code == 403
-    assert "delete_selected" not in text(desk.get(LIST))
+    assert "delete_selected" not in words(desk.get(FLAGS))
 
 
 def test_the_history_list_tells_what_changed_and_can_be_searched(desk: Client) -> None:
     services.set_percentage("websocket_v2", 50, actor="bob")
-    assert "percentage 25 -> 50" in text(desk.get("/admin/flags/featureflaghistory/?q=bob"))
-    assert "percentage 25 -> 50" in text(desk.get("/admin/flags/featureflaghistory/?q=websocket"))
+    assert "percentage 25 -> 50" in words(desk.get("/admin/flags/featureflaghistory/?q=bob"))
+    assert "percentage 25 -> 50" in words(desk.get("/admin/flags/featureflaghistory/?q=websocket"))
 
 
 def test_who_may_only_look_gets_no_actions(client: Client) -> None:

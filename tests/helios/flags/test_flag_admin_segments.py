@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import html
 import json
-import re
 
 import pytest
 from django.contrib.auth.models import Permission, User
@@ -12,37 +10,11 @@ from django.test import Client
 
 from helios.flags import segments, services
 from helios.flags.models import FeatureFlag, FeatureFlagHistory, FlagSegment, FlagSegmentHistory
+from tests.support.admin_people import FLAGS, SEGMENTS, form, words
 
 pytestmark = pytest.mark.django_db
-FLAGS, SEGMENTS = "/admin/flags/featureflag/", "/admin/flags/flagsegment/"
 SET = "set_percentage_of_selected"
 ASIA = [{"contextName": "region", "operator": "IN", "values": ["asia"]}]
-
-
-@pytest.fixture
-def desk(client: Client) -> Client:
-    client.force_login(User.objects.create_superuser("ada", password="a-long-password"))
-    return client
-
-
-def form(desk: Client, url: str) -> dict[str, str]:
-    """What a browser would send back from this page, unchanged."""
-    values: dict[str, str] = {}
-    for field in desk.get(url).context["adminform"].form:
-        value = field.value()
-        if isinstance(value, bool):
-            values |= {field.html_name: "on"} if value else {}
-        elif field.field.__class__.__name__.endswith("SplitDateTimeField"):
-            values |= {f"{field.html_name}_0": "", f"{field.html_name}_1": ""}
-        else:
-            listed = ",".join(value) if isinstance(value, list) else value
-            values[field.html_name] = "" if listed is None else str(listed)
-    counts = {"TOTAL": "0", "INITIAL": "0", "MIN_NUM": "0", "MAX_NUM": "0"}
-    return values | {f"history-{name}_FORMS": count for name, count in counts.items()}
-
-
-def text(response) -> str:
-    return html.unescape(re.sub(r"\s+", " ", response.content.decode()))
 
 
 def address(name: str) -> str:
@@ -56,7 +28,7 @@ def chosen(url: str, *names: str) -> list[str]:
 
 def test_the_page_says_what_each_button_will_do_and_who_needs_the_flag(desk: Client) -> None:
     services.create("child", {"prerequisites": [{"feature": "websocket_v2"}]}, actor="bob")
-    page = text(desk.get(address("websocket_v2")))
+    page = words(desk.get(address("websocket_v2")))
     assert "<b>now</b>: off for everybody; once enabled, on for 25 %" in page
     assert "<b>enable</b>: on for 25 %: the second-generation stream client serves its percentage" in page
     assert "<b>kill</b>: off for everybody at once, and held off until somebody enables it on purpose" in page
@@ -65,7 +37,7 @@ def test_the_page_says_what_each_button_will_do_and_who_needs_the_flag(desk: Cli
 
 def test_an_action_tells_the_effect_before_and_after(desk: Client) -> None:
     sent = {"action": "enable_selected", "_selected_action": chosen(FLAGS, "websocket_v2"), "reason": "opening"}
-    page = text(desk.post(FLAGS, sent, follow=True))
+    page = words(desk.post(FLAGS, sent, follow=True))
     assert "websocket_v2 is now on for 25 %; it was off for everybody; once enabled, on for 25 %" in page
     assert FeatureFlagHistory.objects.filter(flag_id="websocket_v2").first().reason == "opening"
 
@@ -73,7 +45,7 @@ def test_an_action_tells_the_effect_before_and_after(desk: Client) -> None:
 def test_a_share_is_set_for_several_flags_at_once(desk: Client) -> None:
     names = ("websocket_v2", "neural_network_v2")
     sent = {"action": SET, "_selected_action": chosen(FLAGS, *names), "percentage": "60"}
-    page = text(desk.post(FLAGS, sent, follow=True))
+    page = words(desk.post(FLAGS, sent, follow=True))
     assert "websocket_v2 is now off for everybody; once enabled, on for 60 %" in page
     assert set(FeatureFlag.objects.filter(name__in=names).values_list("percentage", flat=True)) == {60}
 
@@ -81,7 +53,7 @@ def test_a_share_is_set_for_several_flags_at_once(desk: Client) -> None:
 @pytest.mark.parametrize("typed", ["", "many", "101", "-1", "1.5", "²", "٣", "9" * 5_000])
 def test_a_bad_share_is_told_and_changes_nothing(desk: Client, typed: str) -> None:
     sent = {"action": SET, "_selected_action": chosen(FLAGS, "websocket_v2"), "percentage": typed}
-    assert "percentage must be a whole number from 0 to 100" in text(desk.post(FLAGS, sent, follow=True))
+    assert "percentage must be a whole number from 0 to 100" in words(desk.post(FLAGS, sent, follow=True))
     assert FeatureFlag.objects.get(name="websocket_v2").percentage == 25
 
 
@@ -99,7 +71,7 @@ def test_what_comes_with_an_action_keeps_the_rules_of_the_api(
     desk: Client, sent: dict[str, str | list[str]], sentence: str
 ) -> None:
     given = {"action": "enable_selected", "_selected_action": chosen(FLAGS, "websocket_v2")} | sent
-    assert f"Nothing was changed: {sentence}" in text(desk.post(FLAGS, given, follow=True))
+    assert f"Nothing was changed: {sentence}" in words(desk.post(FLAGS, given, follow=True))
     assert not FeatureFlag.objects.get(name="websocket_v2").enabled
 
 
@@ -142,7 +114,7 @@ def test_conditions_rules_and_variants_are_saved_from_the_form(desk: Client) -> 
     flag = FeatureFlag.objects.get(name="websocket_v2")
     assert (flag.constraints, flag.segments, flag.environments, flag.schedule) == (ASIA, ["asia"], ["dev", "prod"], [])
     assert flag.version == 1
-    assert "there are: asia" in text(desk.get(address("websocket_v2")))
+    assert "there are: asia" in words(desk.get(address("websocket_v2")))
 
 
 def test_a_segment_is_added_changed_and_shown_with_its_history(desk: Client) -> None:
@@ -157,9 +129,9 @@ def test_a_segment_is_added_changed_and_shown_with_its_history(desk: Client) -> 
         ("edit", "ada", ""),
         ("create", "ada", "regions"),
     ]
-    assert "description - -> by region" in text(desk.get(url))
-    assert "region is one of asia" in text(desk.get(SEGMENTS))
-    assert "by region" in text(desk.get("/admin/flags/flagsegmenthistory/"))
+    assert "description - -> by region" in words(desk.get(url))
+    assert "region is one of asia" in words(desk.get(SEGMENTS))
+    assert "by region" in words(desk.get("/admin/flags/flagsegmenthistory/"))
 
 
 def test_the_second_of_two_editors_of_a_segment_is_told(desk: Client) -> None:
@@ -167,7 +139,7 @@ def test_the_second_of_two_editors_of_a_segment_is_told(desk: Client) -> None:
     url = f"{SEGMENTS}{FlagSegment.objects.get(name='asia').pk}/change/"
     mine = form(desk, url) | {"description": "mine", "constraints": json.dumps(ASIA)}
     segments.edit("asia", {"description": "theirs"}, actor="bob")
-    assert "Nothing was changed: asia must still be at version 1, is at 2" in text(desk.post(url, mine))
+    assert "Nothing was changed: asia must still be at version 1, is at 2" in words(desk.post(url, mine))
     assert FlagSegment.objects.get(name="asia").description == "theirs"
 
 
@@ -185,7 +157,7 @@ def test_a_bad_segment_is_refused_beside_the_form(desk: Client, name: str, typed
     values = form(desk, f"{SEGMENTS}add/") | {"name": name, "constraints": typed}
     response = desk.post(f"{SEGMENTS}add/", values)
     assert response.status_code == 200
-    assert sentence in text(response) or "already exists" in text(response)
+    assert sentence in words(response) or "already exists" in words(response)
     assert FlagSegment.objects.count() == 1
 
 
@@ -194,7 +166,7 @@ def test_a_segment_in_use_is_not_removed_and_another_one_is(desk: Client) -> Non
     segments.create("unused", actor="bob")
     services.create("in_asia", {"segments": ["asia"]}, actor="bob")
     sent = {"action": "remove_selected", "_selected_action": chosen(SEGMENTS, "asia", "unused")}
-    page = text(desk.post(SEGMENTS, sent, follow=True))
+    page = words(desk.post(SEGMENTS, sent, follow=True))
     assert "asia is by in_asia" in page
     assert "unused is gone; its history stays" in page
     assert list(FlagSegment.objects.values_list("name", flat=True)) == ["asia"]
@@ -210,7 +182,7 @@ def test_a_change_refused_between_check_and_write_is_a_message(desk: Client, mon
         plain(name, {"owner": "theirs"}, actor="bob")
 
     monkeypatch.setattr(services, "edit", overtaken)
-    page = text(desk.post(address("websocket_v2"), mine, follow=True))
+    page = words(desk.post(address("websocket_v2"), mine, follow=True))
     assert "Nothing was changed: websocket_v2 must still be" in page
     assert FeatureFlag.objects.get(name="websocket_v2").owner != "mine"
 
@@ -221,7 +193,7 @@ def test_who_may_only_look_sees_segments_and_changes_none(client: Client) -> Non
     for codename in ("view_flagsegment", "view_featureflag"):
         viewer.user_permissions.add(Permission.objects.get(codename=codename))
     client.force_login(viewer)
-    assert "asia" in text(client.get(SEGMENTS))
+    assert "asia" in words(client.get(SEGMENTS))
     client.post(SEGMENTS, {"action": "remove_selected", "_selected_action": chosen(SEGMENTS, "asia")})
     sent = {"action": SET, "_selected_action": chosen(FLAGS, "websocket_v2"), "percentage": "60"}
     client.post(FLAGS, sent)

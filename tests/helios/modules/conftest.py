@@ -86,3 +86,18 @@ def used() -> str:
     """The label in use of the slot `oracle`."""
     process.refresh_if_behind()
     return process.resolve("oracle").version
+
+
+@pytest.fixture
+def chain(code) -> None:
+    """Two modules of the test's own, the second needing the first."""
+    Module.objects.all().delete()
+    services.register("source", code("source"), "1.0.0")
+    services.register("sink", code("sink"), "1.0.0", dependencies={"source": "^1.0.0"})
+
+
+@pytest.fixture
+def tiny(settings) -> None:
+    settings.MODULE_SUITES = {**settings.MODULE_SUITES, "tiny": "tests.support.gate_tiny"}
+    settings.MODULE_GATES = {"echo": ("tiny",)}
+    settings.MODULE_CALLS = "tests.support.gate_tiny.CALLS"

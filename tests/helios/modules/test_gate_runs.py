@@ -34,13 +34,6 @@ def run(value):
 
 
 @pytest.fixture
-def tiny(settings) -> None:
-    settings.MODULE_SUITES = {**settings.MODULE_SUITES, "tiny": "tests.support.gate_tiny"}
-    settings.MODULE_GATES = {"echo": ("tiny",)}
-    settings.MODULE_CALLS = "tests.support.gate_tiny.CALLS"
-
-
-@pytest.fixture
 def echo(code, tiny):
     """Register the module `echo` with a body; returns its label."""
 

@@ -25,14 +25,6 @@ def page(client):
     return client
 
 
-@pytest.fixture
-def chain(code) -> None:
-    """Two modules of the test's own, the second needing the first."""
-    Module.objects.all().delete()
-    services.register("source", code("source"), "1.0.0")
-    services.register("sink", code("sink"), "1.0.0", dependencies={"source": "^1.0.0"})
-
-
 def hidden(page) -> dict[str, str]:
     """What the form of the list sends along with every button."""
     listed = page.get(reverse(LIST)).content.decode()

@@ -15,7 +15,6 @@ from helios.modules.errors import ModuleRefused
 
 numbers = st.integers(0, 30)
 identifiers = st.one_of(numbers.map(str), st.from_regex(r"[a-z][a-z0-9-]{0,4}", fullmatch=True))
-prereleases = st.lists(identifiers, max_size=3).map(lambda parts: ".".join(parts) or None)
 versions = st.builds(
     Version, numbers, numbers, numbers, st.lists(identifiers, max_size=3).map(".".join).map(lambda text: text or None)
 )

@@ -24,13 +24,6 @@ def run(value):
 """
 
 
-@pytest.fixture
-def tiny(settings) -> None:
-    settings.MODULE_SUITES = {**settings.MODULE_SUITES, "tiny": "tests.support.gate_tiny"}
-    settings.MODULE_GATES = {"echo": ("tiny",)}
-    settings.MODULE_CALLS = "tests.support.gate_tiny.CALLS"
-
-
 def test_a_test_run_keeps_and_tells_no_secret(code, tiny):
     services.register("echo", code("echo_code", LEAKS), actor="ann")
     with pytest.raises(ModuleLoadFailed, match="postgresql://helios:") as refused:

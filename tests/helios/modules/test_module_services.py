@@ -32,14 +32,6 @@ def state(name: str) -> str:
     return Module.objects.get(name=name).state
 
 
-@pytest.fixture
-def chain(code) -> None:
-    """Two modules of the test's own, the second needing the first."""
-    Module.objects.all().delete()
-    services.register("source", code("source"), "1.0.0")
-    services.register("sink", code("sink"), "1.0.0", dependencies={"source": "^1.0.0"})
-
-
 def test_the_migration_registers_the_seven_tiers_as_the_catalog_has_them():
     migration = importlib.import_module("helios.modules.migrations.0003_seven_tiers")
     assert tuple(migration.STAGES) == STAGES
