@@ -51,7 +51,6 @@ CORS_EXPOSE_HEADERS = (
 )  # fmt: skip
 CORS_PREFLIGHT_MAX_AGE = 600
 ROOT_URLCONF = "helios.urls"
-ASGI_APPLICATION = "helios.asgi.application"
 
 INSTALLED_APPS = [
     "unfold",
@@ -236,15 +235,13 @@ CELERY_RESULT_BACKEND = "django-db"
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_RESULT_EXPIRES = 86_400
 VISIBILITY_TIMEOUT_S = 3_600
-_transport = {
+CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": VISIBILITY_TIMEOUT_S,
     "socket_timeout": 30,
     "socket_connect_timeout": 5,
     "socket_keepalive": True,
     "health_check_interval": 25,
 }
-CELERY_BROKER_TRANSPORT_OPTIONS = _transport
-CELERY_RESULT_BACKEND_TRANSPORT_OPTIONS = {"visibility_timeout": VISIBILITY_TIMEOUT_S}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_TASK_ACKS_LATE = True
