@@ -14,6 +14,7 @@ from django.db import connection
 from helios.flags import services as flags
 from helios.modules import services as modules
 from helios.modules.gate import runs
+from helios.modules.rows import find
 from helios.stack.children import StackError
 from tests.support.live_market import stored_market
 from tiers.backtest import report
@@ -161,7 +162,7 @@ REFUSED: list[tuple[str, ...]] = [
 
 
 def run(words: tuple[str, ...]) -> None:
-    label = modules.get("predict").versions.order_by("-id").first().label
+    label = find("predict").versions.order_by("-id").first().label
     call_command(*(label if word == "LABEL" else word for word in words), stdout=io.StringIO(), stderr=io.StringIO())
 
 
@@ -205,7 +206,7 @@ def test_a_module_whose_load_is_interrupted_is_as_it_was(world: Path, monkeypatc
     monkeypatch.setattr(runs, "passes", _interrupted)
     with pytest.raises(KeyboardInterrupt):
         run(("modules", "load", "predict"))
-    assert modules.get("predict").versions.order_by("-id").first().state == "UNLOADED"
+    assert find("predict").versions.order_by("-id").first().state == "UNLOADED"
 
 
 def test_a_model_whose_registration_is_interrupted_leaves_no_folder(world: Path, monkeypatch: Any) -> None:

@@ -23,7 +23,6 @@ __all__ = [
     "activate",
     "check_registration",
     "configure",
-    "get",
     "load",
     "recover",
     "register",
@@ -33,8 +32,6 @@ __all__ = [
     "swap",
     "unload",
 ]
-
-get = find
 
 
 def register(

@@ -12,6 +12,7 @@ from helios.modules.core.dependencies import load_order
 from helios.modules.errors import UnknownModule
 from helios.modules.gate import runs
 from helios.modules.models import Module
+from helios.modules.rows import find
 from helios.plain_command import actor
 from helios.redaction import printable
 
@@ -81,13 +82,13 @@ class Command(SubjectCommand):
         return [selectors.slot(rows[name]) for name in order]
 
     def _show(self, options: Options) -> Row:
-        return selectors.slot(services.get(options["name"]))
+        return selectors.slot(find(options["name"]))
 
     def _versions(self, options: Options) -> list[Row]:
-        return selectors.versions(services.get(options["name"]))
+        return selectors.versions(find(options["name"]))
 
     def _history(self, options: Options) -> list[Row]:
-        return selectors.history(services.get(options["name"]))
+        return selectors.history(find(options["name"]))
 
     def _processes(self, _: Options) -> list[Row]:
         return [selectors.process(row) for row in presence.live()]
