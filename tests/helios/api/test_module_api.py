@@ -2,61 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from helios.control import bounds
-from helios.modules import jobs, loading, process, services
-from helios.modules.errors import ModuleLoadFailed
+from helios.modules import jobs, services
 from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleJob, ModuleSwap, ModuleVersion
+from tests.helios.conftest import CODE
 from tests.support.people import Api
 
 pytestmark = pytest.mark.django_db
 
-CODE = "VERSION = {version!r}\n\ndef run(value):\n    return ({version!r}, value)\n"
 Write = Callable[..., str]
-
-
-@pytest.fixture
-def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Write]:
-    """Write a module's code into an allowed package; returns its dotted path."""
-    package = f"scratch_{uuid.uuid4().hex[:8]}"
-    (tmp_path / package).mkdir()
-    (tmp_path / package / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(str(tmp_path))
-    settings.MODULE_PACKAGES = (package, "tiers")
-    settings.MODULES_DIR = tmp_path / "laid_out"
-
-    def write(name: str, version: str = "1.0.0", source: str | None = None) -> str:
-        (tmp_path / package / f"{name}.py").write_text(source or CODE.format(version=version))
-        return f"{package}.{name}"
-
-    yield write
-    for slot, digest in loading.loaded():
-        if loading._known[loading.copy_name(slot, digest)].place.is_relative_to(tmp_path):
-            loading.forget_code(slot, digest)
-    for loaded in [each for each in sys.modules if each.split(".")[0] == package]:
-        del sys.modules[loaded]
-
-
-@pytest.fixture
-def open_gate(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The gate imports in this process: its own tests start processes, most of these need none."""
-
-    def imports(version: ModuleVersion, *_: object, **__: object) -> str:
-        try:
-            process._implementation(version.module.name, version.digest, version.path, version.version)
-        except ModuleLoadFailed as error:
-            return str(error)
-        return ""
-
-    monkeypatch.setattr(runs, "passes", imports)
 
 
 def done(api: Api, response: Any) -> Any:
@@ -80,7 +40,9 @@ def oracle(trader: Api, code: Write, open_gate: None) -> dict[str, str]:
     """A slot in use with 1.0.0 and with 1.1.0 registered: label by version."""
     labels = {}
     for version in ("1.0.0", "1.1.0"):
-        made = trader.post("modules/register", {"name": "oracle", "path": code("oracle", version), "new_slot": True})
+        made = trader.post(
+            "modules/register", {"name": "oracle", "path": code("oracle", version=version), "new_slot": True}
+        )
         assert made.status_code == 201, made.content
         labels[version] = made.json()["label"]
     for action, state in (("load", "LOADED"), ("activate", "ACTIVE")):

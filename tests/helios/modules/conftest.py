@@ -1,18 +1,11 @@
 from __future__ import annotations
 
-import sys
-import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from helios.modules import loading, process, services, watch
-from helios.modules.errors import ModuleLoadFailed
-from helios.modules.gate import runs
-from helios.modules.models import Module, ModuleVersion
-
-GOOD = "VERSION = {version!r}\n\ndef run(value):\n    return ({version!r}, value)\n"
+from helios.modules import process, services, watch
+from helios.modules.models import Module
 
 
 @pytest.fixture(autouse=True)
@@ -23,49 +16,6 @@ def _own_snapshot() -> Iterator[None]:
     yield
     process.forget()
     watch.forget()
-
-
-@pytest.fixture
-def open_gate(monkeypatch) -> None:
-    """The gate only imports, in this process: its own tests start processes, these would wait for them."""
-
-    def imports(version: ModuleVersion, *_: object, **__: object) -> str:
-        try:
-            process._implementation(version.module.name, version.digest, version.path, version.version)
-        except ModuleLoadFailed as error:
-            return str(error).removeprefix(f"module {version.module.name} ")
-        return ""
-
-    monkeypatch.setattr(runs, "passes", imports)
-
-
-@pytest.fixture
-def package(tmp_path: Path, monkeypatch, settings) -> Iterator[str]:
-    """A package that modules may be loaded from, gone after the test."""
-    name = f"scratch_{uuid.uuid4().hex[:8]}"
-    (tmp_path / name).mkdir()
-    (tmp_path / name / "__init__.py").write_text("")
-    monkeypatch.syspath_prepend(tmp_path)
-    settings.MODULE_PACKAGES = (name, "tiers")
-    settings.MODULES_DIR = tmp_path / "laid_out"
-    yield name
-    for slot, digest in loading.loaded():
-        if loading._known[loading.copy_name(slot, digest)].place.is_relative_to(tmp_path):
-            loading.forget_code(slot, digest)
-    for loaded in [each for each in sys.modules if each.split(".")[0] == name]:
-        del sys.modules[loaded]
-
-
-@pytest.fixture
-def code(package: str, tmp_path: Path) -> Callable[..., str]:
-    """Write a module's code; returns its dotted path."""
-
-    def write(name: str, source: str | None = None, *, version: str = "1.0.0") -> str:
-        text = GOOD.format(version=version) if source is None else source
-        (tmp_path / package / f"{name}.py").write_text(text)
-        return f"{package}.{name}"
-
-    return write
 
 
 @pytest.fixture
