@@ -17,6 +17,7 @@ from helios import outage
 from helios.errors import Transient
 from helios.logs import InterceptHandler
 from helios.outage import Outage
+from tests.support.together import at_once
 
 LIMIT_S = 30.0
 
@@ -72,11 +73,7 @@ def test_an_outage_is_said_when_it_begins_and_when_it_ends(server: Server, said:
 def test_many_threads_that_fail_at_once_make_one_outage(server: Server, said: list) -> None:
     found = Outage("Valkey", server.ask, lambda: (redis.RedisError,))
     error = redis.ConnectionError("gone")
-    threads = [threading.Thread(target=found.report, args=(error, "")) for _ in range(20)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    at_once(lambda _: found.report(error, ""), range(20))
     assert [message for message, _ in said] == ["outage.began"]
     found.forget()
 

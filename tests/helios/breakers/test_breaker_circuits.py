@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
 
 import pytest
@@ -13,6 +12,7 @@ from helios.breakers.core.config import Config, Mode
 from helios.breakers.core.machine import Outcome, State
 from helios.breakers.errors import CircuitOpen
 from tests.support.breakers import CONFIG, Bench
+from tests.support.together import at_once
 
 
 def test_successes_of_a_closed_circuit_ask_redis_once_per_refresh(bench):
@@ -254,15 +254,11 @@ def test_threads_lose_no_success_and_no_failure(store):
     wide = Config(failure_threshold=900, minimum_calls=1, window_calls=1000)
     circuit = bench.worker(Settings(config=wide))
 
-    def work() -> None:
+    def work(_: int) -> None:
         for number in range(100):
             circuit.record(circuit.acquire(), Outcome.FAILURE if number % 4 == 0 else Outcome.SUCCESS)
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(work, range(8))
     bench.now += REFRESH_S
     circuit.acquire()
     window = store.peek("c", wide).step.circuit.letters

@@ -12,6 +12,7 @@ from helios.breakers.errors import InvalidBreaker
 from helios.breakers.models import CircuitBreaker, CircuitBreakerEvent
 from helios.errors import Conflict, Rejected
 from helios.events.models import SystemEvent
+from tests.support.together import at_once
 
 pytestmark = pytest.mark.usefixtures("clean_redis")
 committed = pytest.mark.usefixtures("breakers_installed")  # other connections see what is written
@@ -94,23 +95,14 @@ def test_the_second_of_two_operators_is_told():
 
 @committed
 def test_of_two_operators_at_the_same_moment_exactly_one_wins():
-    together, told = threading.Barrier(2), []
-
-    def change(open_s: int) -> None:
+    def change(open_s: int) -> str:
         try:
-            together.wait(10)
             services.configure("llm_api", {"open_s": open_s}, actor=f"operator {open_s}", version=1)
-            told.append("changed")
         except Conflict:
-            told.append("told")
-        finally:
-            connection.close()
+            return "told"
+        return "changed"
 
-    threads = [threading.Thread(target=change, args=(number,)) for number in (10, 20)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(20)
+    told = at_once(change, (10, 20))
     assert sorted(told) == ["changed", "told"]
     assert row().version == 2
     assert len(events()) == 1

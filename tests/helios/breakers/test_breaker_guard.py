@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 import signal
 import sys
-import threading
 from dataclasses import replace
 
 import pytest
@@ -15,6 +14,7 @@ from helios.breakers import CircuitOpen, UnknownBreaker, breaker, process, refre
 from helios.breakers.catalog import SHIPPED
 from helios.breakers.shared_state import SharedStore
 from helios.errors import Rejected, Transient
+from tests.support.together import at_once
 from tests.support.vendors import VendorError, broken, half_open, open_circuit, window
 
 pytestmark = pytest.mark.usefixtures("clean_redis")
@@ -268,15 +268,5 @@ def test_breakers_act_while_their_flag_cannot_be_read(monkeypatch):
 
 
 def test_threads_that_begin_together_share_one_circuit():
-    together, found = threading.Barrier(4), []
-
-    def begin() -> None:
-        together.wait()
-        found.append(process.current().circuit("llm_api"))
-
-    threads = [threading.Thread(target=begin) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    found = at_once(lambda _: process.current().circuit("llm_api"), range(4))
     assert len({id(circuit) for circuit in found}) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helios.db.partitions import Period, ensure_partitions, partition_bounds
+from tests.support.together import at_once
 
 moments = st.datetimes(timezones=st.just(UTC)).filter(lambda ts: 1 < ts.year < 9999)
 periods = st.sampled_from(["year", "month"])
@@ -58,27 +58,12 @@ def test_two_makers_at_once_make_each_partition_once() -> None:
     with connection.cursor() as cursor:
         cursor.execute("CREATE TABLE partition_race (ts timestamptz NOT NULL) PARTITION BY RANGE (ts)")
     first = datetime(2000, 1, 1, tzinfo=UTC)
-    together, errors = threading.Barrier(3), []
-
-    def make() -> None:
-        together.wait()
-        try:
-            ensure_partitions("partition_race", "month", first, first + timedelta(days=700))
-        except Exception as error:  # noqa: BLE001 - whatever it was, the test shows it
-            errors.append(error)
-        finally:
-            connection.close()
-
-    makers = [threading.Thread(target=make) for _ in range(3)]
-    for maker in makers:
-        maker.start()
-    for maker in makers:
-        maker.join(timeout=60)
+    until = first + timedelta(days=700)
+    at_once(lambda _: ensure_partitions("partition_race", "month", first, until), range(3))
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM pg_inherits WHERE inhparent = 'partition_race'::regclass")
         n_partitions = cursor.fetchone()[0]
         cursor.execute("DROP TABLE partition_race")
-    assert errors == []
     assert n_partitions == 24
 
 

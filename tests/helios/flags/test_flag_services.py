@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import IntegrityError, OperationalError, close_old_connections, connection, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.test import override_settings
 
 from helios import flags
@@ -19,6 +18,7 @@ from helios.flags import services
 from helios.flags.core.context import FlagContext
 from helios.flags.errors import InvalidFlagError, UnknownFlagError
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
+from tests.support.together import at_once
 
 pytestmark = pytest.mark.django_db
 AAPL = FlagContext(symbol="AAPL")
@@ -349,26 +349,12 @@ def test_a_change_is_committed_even_when_redis_cannot_hear_of_it(committed_flags
 
 def test_changes_made_at_once_by_many_are_all_kept(committed_flags: None) -> None:
     before, n_threads, each = generation(), 4, 5
-    together = threading.Barrier(n_threads)
-    failures: list[Exception] = []
 
     def add(number: int) -> None:
-        try:
-            together.wait(10)
-            for step in range(each):
-                services.whitelist_add("advanced_risk_engine", [f"S{number}-{step}"], actor=f"t{number}")
-        except Exception as error:  # noqa: BLE001 - shown by the assertion below
-            failures.append(error)
-        finally:
-            connection.close()
+        for step in range(each):
+            services.whitelist_add("advanced_risk_engine", [f"S{number}-{step}"], actor=f"t{number}")
 
-    threads = [threading.Thread(target=add, args=(number,)) for number in range(n_threads)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    close_old_connections()
-    assert failures == []
+    at_once(add, range(n_threads))
     assert len(FeatureFlag.objects.get(name="advanced_risk_engine").whitelist) == n_threads * each
     assert generation() == before + n_threads * each
     history = FeatureFlagHistory.objects.filter(flag_id="advanced_risk_engine", action="whitelist-add")

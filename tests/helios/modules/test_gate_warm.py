@@ -19,6 +19,7 @@ from helios.modules.gate.sandbox import GateOutcome
 from helios.modules.models import ModuleVersion
 from helios.stack.children import wait_until
 from tests.helios.modules.test_gate_sandbox import GOOD, LIMITS, carriers, job, outcomes
+from tests.support.together import at_once
 
 POLARS = {"jemalloc_bg_thd", "polars-ooc-clea"}  # its allocator is made for forks; our workers fork with both, too
 STARTED = f"import sys\nprint(*sys.orig_argv)\n{GOOD}"
@@ -139,12 +140,7 @@ def test_the_warm_process_knows_no_secret_and_stays_small(gate, own, monkeypatch
 
 def test_code_sees_the_descriptors_of_a_cold_start_while_others_run(gate, own):
     seen = "import os\nprint(*sorted(os.listdir('/proc/self/fd'), key=int))\n"
-    ended: list[GateOutcome] = []
-    threads = [threading.Thread(target=lambda: ended.append(gate(f"{seen}{GOOD}"))) for _ in range(3)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join(120)
+    ended = at_once(lambda _: gate(f"{seen}{GOOD}"), range(3))
     assert [each.output.split() for each in ended] == [["0", "1", "2", "3", "4"]] * 3  # the fourth lists the folder
 
 

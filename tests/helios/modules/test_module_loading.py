@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import sys
-import threading
 import traceback
 import uuid
 from pathlib import Path
@@ -17,6 +16,7 @@ from helios.modules.core import import_rewriting
 from helios.modules.core.import_rewriting import Names
 from helios.modules.errors import ModuleLoadFailed, ModuleRefused
 from tests.support import warm
+from tests.support.together import at_once
 
 NAMES = Names(own="tiers.risk", copy="helios_modules.risk_0123456789ab")
 
@@ -246,18 +246,7 @@ def test_a_link_in_the_place_of_a_file_is_laid_out_again(beside, tmp_path):
 
 
 def test_threads_that_ask_at_once_get_one_copy(beside):
-    found = []
-    together = threading.Barrier(8)
-
-    def ask() -> None:
-        together.wait()
-        found.append(beside(package(5)))
-
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    found = at_once(lambda _: beside(package(5)), range(8))
     assert len({id(each) for each in found}) == 1
 
 

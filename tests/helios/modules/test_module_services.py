@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib
 import sys
-import threading
 from functools import partial
 
 import pytest
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from helios.errors import Conflict
 from helios.events.models import SystemEvent
@@ -24,6 +23,7 @@ from helios.modules.errors import (
 )
 from helios.modules.gate import runs
 from helios.modules.models import Module, ModuleCode, ModuleVersion
+from tests.support.together import at_once
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_gate")]
 
@@ -339,20 +339,7 @@ def test_the_database_refuses_states_that_do_not_exist_and_failures_without_a_re
 @pytest.mark.django_db(transaction=True)
 def test_changes_from_several_threads_never_share_a_generation():
     services.restore_shipped()
-    together = threading.Barrier(len(STAGES))
-
-    def work(name: str) -> None:
-        try:
-            together.wait()
-            services.configure(name, watch_calls=7)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=work, args=(stage,)) for stage in STAGES]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(lambda name: services.configure(name, watch_calls=7), STAGES)
     generations = list(Module.objects.values_list("generation", flat=True))
     assert len(set(generations)) == len(STAGES)
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 
 from helios.web.management.commands.ensure_admin import ensure_admin
 from tests.support.commands import printed
+from tests.support.together import at_once
 
 
 def run(*args: str) -> str:
@@ -64,18 +63,6 @@ def test_a_superuser_who_cannot_log_in_does_not_count() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_two_first_starts_at_once_make_one_admin() -> None:
-    made: list[tuple[str, str] | None] = []
-    together = threading.Barrier(2)
-
-    def start() -> None:
-        together.wait()
-        made.append(ensure_admin())
-        connection.close()
-
-    threads = [threading.Thread(target=start) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
+    made = at_once(lambda _: ensure_admin(), range(2))
     assert sum(result is not None for result in made) == 1
     assert User.objects.filter(is_superuser=True).count() == 1

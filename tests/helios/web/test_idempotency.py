@@ -17,6 +17,7 @@ from helios.web.models import IdempotencyKey
 from helios.web.roles import Role
 from helios.web.tasks import forget_idempotency_keys
 from tests.support.people import Api, api_of
+from tests.support.together import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -205,19 +206,8 @@ def test_a_second_request_during_the_first_is_told_to_wait() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_eight_requests_at_once_under_one_key_change_one_thing() -> None:
     api = api_of(Role.OPERATOR)
-    answers: list[int] = []
-    together = threading.Barrier(8)
-
-    def ask() -> None:
-        together.wait(timeout=20)
-        answers.append(api.post("feature-flags", FLAG, Idempotency_Key="k-1").status_code)
-        connection.close()
-
-    threads = [threading.Thread(target=ask) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(timeout=30)
+    asked = at_once(lambda _: api.post("feature-flags", FLAG, Idempotency_Key="k-1"), range(8))
+    answers = [each.status_code for each in asked]
     assert set(answers) <= {201, 409}
     assert 201 in answers
     assert FeatureFlagHistory.objects.filter(flag_id="new_signal").count() == 1
