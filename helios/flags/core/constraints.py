@@ -190,8 +190,8 @@ def _not_in(constraint: Constraint) -> Holds:
     return lambda value: value not in values
 
 
-def _affix(method: Callable[[str, tuple[str, ...]], bool]) -> Callable[[Constraint], Holds]:
-    """str.startswith and str.endswith take several texts at once."""
+def _of_text(method: Callable[[str, tuple[str, ...]], bool]) -> Callable[[Constraint], Holds]:
+    """`method` takes several texts at once, as str.startswith and str.endswith do."""
 
     def build(constraint: Constraint) -> Holds:
         if not constraint.case_insensitive:
@@ -203,17 +203,8 @@ def _affix(method: Callable[[str, tuple[str, ...]], bool]) -> Callable[[Constrai
     return build
 
 
-def _contains(constraint: Constraint) -> Holds:
-    if not constraint.case_insensitive:
-        values = constraint.values
-        return lambda value: any(each in value for each in values)
-    folded = tuple(each.lower() for each in constraint.values)
-
-    def holds(value: str) -> bool:
-        lowered = value.lower()
-        return any(each in lowered for each in folded)
-
-    return holds
+def _contains(value: str, parts: tuple[str, ...]) -> bool:
+    return any(each in value for each in parts)
 
 
 def _compared(read: Callable[[str], Any], compare: Callable[[Any, Any], bool]) -> Callable[[Constraint], Holds]:
@@ -274,9 +265,9 @@ _VERSIONS: Mapping[Operator, Callable[[Any, Any], bool]] = {
 _BUILD: Mapping[str, Callable[[Constraint], Holds]] = {
     Operator.IN: _in,
     Operator.NOT_IN: _not_in,
-    Operator.STR_STARTS_WITH: _affix(str.startswith),
-    Operator.STR_ENDS_WITH: _affix(str.endswith),
-    Operator.STR_CONTAINS: _contains,
+    Operator.STR_STARTS_WITH: _of_text(str.startswith),
+    Operator.STR_ENDS_WITH: _of_text(str.endswith),
+    Operator.STR_CONTAINS: _of_text(_contains),
     **{name: _compared(parse_number, compare) for name, compare in _NUMBERS.items()},
     **{name: _compared(parse_moment, compare) for name, compare in _DATES.items()},
     **{name: _compared(parse_semver, compare) for name, compare in _VERSIONS.items()},
