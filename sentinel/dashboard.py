@@ -16,8 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
-from helios.breakers import services as breakers
-from helios.breakers.models import CircuitBreaker
+from helios.breakers import selectors as breakers
 from helios.flags.models import FeatureFlag
 from helios.modules.models import Module
 from sentinel.models import AuditRun, Finding, Heartbeat
@@ -146,7 +145,7 @@ def _flags_tile() -> Tile:
 
 
 def _breakers_tile() -> Tile:
-    states = [breakers.status(row) for row in CircuitBreaker.objects.all()]
+    states = breakers.statuses()
     closed = sum(state.state == "CLOSED" for state in states)
     others = [state.name for state in states if state.state != "CLOSED"]
     return Tile(

@@ -19,8 +19,7 @@ from helios.breakers.errors import InvalidBreaker, SharedStateAway
 from helios.breakers.fields import assign, check
 from helios.breakers.journal import Entry, write
 from helios.breakers.models import Action, CircuitBreaker, ShownState
-from helios.breakers.selectors import Status, unknown
-from helios.breakers.selectors import status as status  # noqa: PLC0414 - the dashboard asks here
+from helios.breakers.selectors import Status, status, unknown
 from helios.control import bounds
 from helios.control.change import Subject, check_version, locked
 

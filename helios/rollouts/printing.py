@@ -42,7 +42,7 @@ def _report(row: dict[str, Any]) -> str:
     if row["problem"]:
         facts.append(f"  {row['problem']}")
     if row["measured_at"]:
-        facts.append(f"  measured {_second(row['measured_at'])}; means and rates with their 95 % intervals")
+        facts.append(f"  measured {_second(row['measured_at'])}; means and rates with their 95 % intervals; a difference is the mean over bars")
     parts = ["\n".join(facts)]
     if row["arms"]:
         parts.append(_table(("", "champion", "challenger", "difference"), table(row["arms"])))

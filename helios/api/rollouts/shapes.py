@@ -137,7 +137,7 @@ class RolloutMove(ReadOnlySerializer[RolloutEvent]):
 
 
 class Statistics(serializers.Serializer[Any]):
-    """Both arms beside each other, means and rates with their 95 % intervals."""
+    """Both arms beside each other, means and rates with their 95 % intervals; a difference is the mean over bars."""
 
     rollout = serializers.CharField()
     step = serializers.IntegerField()
