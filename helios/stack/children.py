@@ -25,6 +25,7 @@ from helios.terminal import shown
 
 SERVICE_USER = "pgserver"
 LONGEST_PAUSE_S = 30.0
+LONGEST_LINE = 1_048_576  # bytes of a child's line, or of the end of a log; a longer one comes in parts
 STABLE_AFTER_S = 60.0  # what lived for so long begins with the shortest pause again
 _PR_SET_PDEATHSIG = 1
 _ours: dict[int, subprocess.Popen[bytes]] = {}  # kept until collected, so that none stays a zombie
@@ -141,8 +142,8 @@ def piped(
 
 
 def _read(stream: IO[bytes], to: Callable[[str], object]) -> None:
-    with stream as lines:
-        for line in lines:
+    with stream:
+        for line in iter(lambda: stream.readline(LONGEST_LINE), b""):
             to(printable(line.decode(errors="replace").rstrip("\n")))
 
 
@@ -248,5 +249,7 @@ def tail(log: Path, lines: int = 15) -> str:
     """The last lines of a log, for an error message."""
     if not log.exists():
         return ""
-    found = log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
+    with log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_LINE))
+        found = file.read().decode(errors="replace").splitlines()[-lines:]
     return redact("\n".join(map(printable, found)))

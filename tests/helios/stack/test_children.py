@@ -75,6 +75,19 @@ def test_what_a_process_says_is_printable_and_its_file_shows_no_secret_to_others
     assert children.tail(log) == "a\\x1b[2Jb password=***"
 
 
+def test_a_line_without_an_end_fills_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(children, "LONGEST_LINE", 1_000)
+    said: list[str] = []
+    argv = [sys.executable, "-c", "print('\\r' + 'a' * 2_500 + '\\nb')"]
+    process, readers = children.piped(argv, cwd=tmp_path, out=said.append, err=said.append)
+    for reader in readers:
+        reader.join()
+    process.wait()
+    assert said == ["\\r" + "a" * 999, "a" * 1_000, "a" * 501, "b"]
+    (log := tmp_path / "some.log").write_text("a" * 5_000 + "\n")
+    assert children.tail(log) == "a" * 999
+
+
 def test_what_a_process_says_fills_no_disk(tmp_path: Path) -> None:
     kept = workers.log_files(tmp_path)
     kept("web", "a" * ROTATE_BYTES)
