@@ -111,7 +111,7 @@ class PatientProtocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.loop.call_later(LOOK_S, self._look, None, 0)
+        self._looking = self.loop.call_later(LOOK_S, self._look, None, 0)
         _open[self] = None
         if len(_open) > self._most:
             held = Counter(each.whose for each in _open)
@@ -122,6 +122,7 @@ class PatientProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         _open.pop(self, None)
+        self._looking.cancel()  # it holds the connection, with all that came
         leave(cast("Message | None", self.scope) or {})
         super().connection_lost(exc)
 
@@ -154,11 +155,9 @@ class PatientProtocol(H11Protocol):
 
         What is closed already may still wait for its client to take the end of an answer.
         """
-        if self not in _open:
-            return
         cycle = self.cycle
         looks = looks + 1 if cycle is seen else 0
         if (self.idle and cycle is seen) or looks >= ANSWERED_LOOKS:
             self.transport.abort()
         else:
-            self.loop.call_later(LOOK_S, self._look, cycle, looks)
+            self._looking = self.loop.call_later(LOOK_S, self._look, cycle, looks)

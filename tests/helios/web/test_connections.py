@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -253,6 +255,19 @@ def test_a_request_has_a_bounded_number_of_pieces(said: bytes, status: int) -> N
     came, closed = asyncio.run(answered(said))
     assert came.startswith(f"HTTP/1.1 {status} ".encode())
     assert closed == (status != 200)
+
+
+def test_a_connection_that_is_gone_leaves_nothing_behind() -> None:
+    async def gone() -> bool:
+        protocol = connections.PatientProtocol(uvicorn.Config(answer, lifespan="off"), ServerState(), {})
+        protocol.connection_made(Wire())
+        protocol.connection_lost(None)
+        kept = weakref.ref(protocol)
+        del protocol
+        gc.collect()
+        return kept() is None
+
+    assert asyncio.run(gone())
 
 
 def test_h11_reads_no_chunk_beyond_the_first_too_many() -> None:
