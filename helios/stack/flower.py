@@ -22,6 +22,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.iostream import IOStream
 from tornado.web import Application, ErrorHandler, HTTPError, RequestHandler, authenticated
 
+from helios.clients import first_to_go, whole
 from helios.entries import parts
 from helios.env import get_env
 
@@ -39,20 +40,22 @@ _known: MutableSet[IOStream] = WeakSet()  # connections that had the login
 class BoundedServer(HTTPServer):
     """Tornado's server, which takes no more from anybody than Flower's pages ask with.
 
-    Of more connections than `CONNECTIONS` the oldest is closed, of those without the login first.
+    Of more connections than `CONNECTIONS` one of the address that has most is closed, of those without the login first.
     """
 
     def initialize(self, *args: Any, **options: Any) -> None:
         options |= {"max_header_size": SENT, "max_body_size": SENT, "max_buffer_size": 4 * SENT}
         options |= {"idle_connection_timeout": HEAD_S, "body_timeout": BODY_S}
         super().initialize(*args, **options)
-        self._streams: list[IOStream] = []  # the oldest first
+        self._open: dict[IOStream, str] = {}  # by their addresses, the oldest first
 
     def handle_stream(self, stream: IOStream, address: Any) -> None:
         super().handle_stream(stream, address)
-        self._streams = [each for each in self._streams if not each.closed()] + [stream]
-        if len(self._streams) > CONNECTIONS:
-            next((each for each in self._streams if each not in _known), self._streams[0]).close()
+        self._open = {each: whose for each, whose in self._open.items() if not each.closed()}
+        self._open[stream] = whole(address[0])
+        if len(self._open) > CONNECTIONS:
+            strangers = {each: whose for each, whose in self._open.items() if each not in _known}
+            first_to_go(strangers or self._open).close()
 
 
 def bound_what_comes() -> None:

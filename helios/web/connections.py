@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import resource
 import sys
-from collections import Counter
 from http import HTTPStatus
 from typing import Any, Final, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from helios.clients import first_to_go
 from helios.web.bodies import problem
 from helios.web.lanes import leave
 from helios.web.lifespan import Message
@@ -114,9 +114,7 @@ class PatientProtocol(H11Protocol):
         self._looking = self.loop.call_later(LOOK_S, self._look, None, 0)
         _open[self] = None
         if len(_open) > self._most:
-            held = Counter(each.whose for each in _open)
-            most = max(held.values())
-            leaving = min((each for each in _open if held[each.whose] == most), key=PatientProtocol.standing)
+            leaving = first_to_go({each: each.whose for each in _open}, PatientProtocol.standing)
             del _open[leaving]
             leaving.transport.abort()
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from ipaddress import IPv4Address, IPv6Network, ip_address
+from ipaddress import ip_address
 
 from django.conf import settings
 from django.http import HttpRequest
 from rest_framework.request import Request
 
+from helios.clients import whole
 from helios.web.lifespan import Message
 
 
@@ -25,18 +25,6 @@ def address_of(scope: Message) -> str:
     peer = (scope.get("client") or [None])[0]
     forwarded = b",".join(value for name, value in scope["headers"] if name == b"x-forwarded-for")
     return whole(_seen(peer, forwarded.decode("latin-1")) or "")
-
-
-@lru_cache(maxsize=4_096)
-def whole(found: str) -> str:
-    """An address as one client has it: of IPv6 all of its /64."""
-    try:
-        ip = ip_address(found)
-    except ValueError:
-        return found
-    if isinstance(ip, IPv4Address) or ip.ipv4_mapped:
-        return str(getattr(ip, "ipv4_mapped", None) or ip)
-    return str(IPv6Network((int(ip), 64), strict=False))
 
 
 def _seen(peer: str | None, forwarded: str) -> str | None:

@@ -22,11 +22,12 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from helios import outage
+from helios.clients import whole
 from helios.db.failures import UNAVAILABLE
 from helios.web import roles
 from helios.web.lanes import LOGIN, READING, is_safer
 from helios.web.login import too_many
-from helios.web.proxies import address, whole
+from helios.web.proxies import address
 from helios.web.roles import Scope
 
 if TYPE_CHECKING:

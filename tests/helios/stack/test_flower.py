@@ -160,6 +160,23 @@ def test_strangers_keep_no_connection_from_others_and_take_none_that_had_the_log
     served(monkeypatch, talk)
 
 
+def test_who_has_most_connections_makes_room_for_who_has_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    login = b"Authorization: Basic " + base64.b64encode(b"admin:right") + b"\r\n"
+
+    async def talk(port: int) -> None:
+        reader, asks = await asyncio.open_connection("127.0.0.1", port)
+        flood = [
+            await asyncio.open_connection("127.0.0.1", port, local_addr=(f"127.0.1.{n % 4}", 0))
+            for n in range(2 * flower.CONNECTIONS)
+        ]
+        asks.write(b"GET /healthcheck HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + login + b"\r\n")
+        assert b"HTTP/1.1 200" in await reader.read()
+        for _, writer in [(reader, asks), *flood]:
+            writer.close()
+
+    served(monkeypatch, talk)
+
+
 def test_nobody_frames_a_page_whatever_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RequestHandler, "clear", RequestHandler.clear)
     flower.refuse_frames()

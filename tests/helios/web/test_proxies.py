@@ -10,7 +10,7 @@ import pytest
 from django.test import Client, RequestFactory
 
 from helios import system_checks
-from helios.web.proxies import address, whole
+from helios.web.proxies import address
 from tests.support import warm
 from tests.support.places import ROOT
 
@@ -36,20 +36,6 @@ def test_an_address_is_what_the_first_trusted_proxy_saw(
     settings.TRUSTED_PROXIES = proxies
     headers = {} if forwarded is None else {"X-Forwarded-For": forwarded}
     assert address(RequestFactory(REMOTE_ADDR=PEER).get("/", headers=headers)) == expected
-
-
-@pytest.mark.parametrize(
-    ("found", "counts_as"),
-    [
-        (PEER, PEER),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("fe80::1%eth0", "fe80::/64"),
-        ("::ffff:10.0.0.1", PEER),
-        ("", ""),
-    ],
-)
-def test_an_address_of_ipv6_counts_by_its_network_which_one_client_has(found: str, counts_as: str) -> None:
-    assert whole(found) == counts_as
 
 
 @pytest.mark.parametrize(("proxies", "status"), [(0, 301), (1, 200)])
