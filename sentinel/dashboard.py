@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
 from helios.breakers import selectors as breakers
+from helios.db.lengths import long_fields
 from helios.flags.models import FeatureFlag
 from helios.modules.models import Module
 from sentinel.models import AuditRun, Finding, Heartbeat
@@ -211,7 +212,9 @@ def _cycles() -> dict[str, Any]:
     """The newest of each book: one that makes a bar in seconds hides none of the others."""
     of_book = PipelineCycle.objects.filter(book=OuterRef("pk")).order_by("-bar_ts").values("pk")[:1]
     newest = PipelineCycle.objects.select_related("book").filter(pk__in=Book.objects.values(last=Subquery(of_book)))
-    newest = newest.annotate(orders_made=Count("orders"), took=F("finished_at") - F("started_at"))
+    newest = newest.defer(*long_fields(PipelineCycle)).annotate(
+        orders_made=Count("orders"), took=F("finished_at") - F("started_at")
+    )
     return {
         "title": "Last cycle of each book",
         "empty": "No bar has gone through the tiers yet.",

@@ -9,7 +9,7 @@ from functools import partial
 import celery
 from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
@@ -19,6 +19,7 @@ from helios import flags
 from helios.control import generations
 from helios.db import statements
 from helios.db.failures import UNAVAILABLE
+from helios.db.lengths import long_fields
 from helios.db.locks import claimed
 from helios.errors import plain
 from helios.modules import process as modules
@@ -93,15 +94,15 @@ def recover(*, stalled_s: float) -> int:
     asked about the orders that ended cycles have left unclear. What fails for one cycle keeps no other one waiting.
     """
     now = timezone.now()
-    stuck = PipelineCycle.objects.filter(
-        status=Status.RUNNING, progressed_at__lt=now - timedelta(seconds=stalled_s)
-    ).select_related("book")
-    found = [
-        _alone(cycle, partial(_redrive, cycle, now=now, stalled_s=stalled_s)) for cycle in stuck.order_by("pk")[:100]
-    ]
-    for ended in outbox.left_behind().select_related("book").order_by("pk")[:100]:
+    stuck = PipelineCycle.objects.filter(status=Status.RUNNING, progressed_at__lt=now - timedelta(seconds=stalled_s))
+    found = [_alone(cycle, partial(_redrive, cycle, now=now, stalled_s=stalled_s)) for cycle in _first(stuck)]
+    for ended in _first(outbox.left_behind()):
         _alone(ended, partial(_ask_again, ended))
     return sum(found)
+
+
+def _first(cycles: QuerySet[PipelineCycle]) -> QuerySet[PipelineCycle]:
+    return cycles.select_related("book").defer(*long_fields(PipelineCycle)).order_by("pk")[:100]
 
 
 def _alone(cycle: PipelineCycle, work: Callable[[], bool]) -> bool:

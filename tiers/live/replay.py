@@ -163,8 +163,8 @@ def run(
     ids = []
     _listen()
     try:
-        for left in plan.book.cycles.filter(status=PipelineCycle.Status.RUNNING):
-            _through_outages(partial(wait_for, left.pk, timeout_s=timeout_s, idle=idle), timeout_s, idle)
+        for left in plan.book.cycles.filter(status=PipelineCycle.Status.RUNNING).values_list("pk", flat=True):
+            _through_outages(partial(wait_for, left, timeout_s=timeout_s, idle=idle), timeout_s, idle)
         for bar_ts in plan.bars:
             cycle = _through_outages(_Start(plan.book, bar_ts), timeout_s, idle)
             ids.append(cycle.pk)

@@ -4,9 +4,13 @@ from datetime import timedelta
 
 import pytest
 from billiard.exceptions import SoftTimeLimitExceeded
+from django.core.management import call_command
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from helios.errors import Ambiguous
+from sentinel import dashboard
 from tests.support.orders import Intent, record_intents
 from tests.support.venue import CLOSED, fates, following, pass_grace
 from tiers.live import chain
@@ -28,6 +32,20 @@ def give_up(cycle):
     chain.recover(stalled_s=30)
     cycle.refresh_from_db()
     assert cycle.status == "FAILED"
+
+
+@pytest.mark.parametrize(
+    "read", [lambda: chain.recover(stalled_s=30), lambda: call_command("cycles"), dashboard._cycles]
+)
+def test_who_reads_many_cycles_reads_nothing_long_of_them(cycle, venue, read):
+    record_intents(cycle, [Intent()])
+    venue.errors = [Ambiguous("no answer")]
+    outbox.flush(cycle)
+    long_ago = timezone.now() - timedelta(hours=2)
+    PipelineCycle.objects.update(stage="done", redriven=chain.MAX_REDRIVES, progressed_at=long_ago)
+    with CaptureQueriesContext(connection) as asked:
+        read()
+    assert not [each["sql"] for each in asked if '."switches"' in each["sql"]]
 
 
 def words(venue):

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from helios.console import Console, Table
+from helios.db.lengths import long_fields
 from helios.plain_command import PlainCommand, actor, add_reason
 from helios.system_checks import OF_SETTINGS
 from trading.models import PipelineCycle
@@ -34,7 +35,7 @@ class Command(PlainCommand):
         if options["action"]:
             number, over = self._end(options)
             shown = PipelineCycle.objects.filter(pk=number)
-        rows = [_row(cycle) for cycle in shown.select_related("book").order_by("pk")]
+        rows = [_row(cycle) for cycle in shown.select_related("book").defer(*long_fields(PipelineCycle)).order_by("pk")]
         if options["json"]:
             self.stdout.write(json.dumps({"cycles": rows}))
             return
