@@ -12,7 +12,7 @@ from helios.db.partitions import ensure_partitions
 from helios.errors import Rejected
 from tests.tiers.challenge.conftest import FIRST, run
 from tiers.contracts.plans import client_order_id
-from tiers.live import chain
+from tiers.live import chain, schedule
 from trading.books import ledger, write
 from trading.models import PaperOrder, TradeExecution
 
@@ -136,6 +136,15 @@ def test_no_id_of_an_order_to_come_or_of_another_symbol_is_taken(cycle, book, ti
     for each in (statement, f"UPDATE orders SET client_order_id = '{taken}', symbol = '{symbol}'"):
         with refused, transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(each)
+
+
+@pytest.mark.parametrize("place", [FIRST + 2, -1, None], ids=["leaves out one", "the last bar", "now"])
+def test_no_cycle_takes_a_replay_past_a_bar(cycle, book, times, place):
+    later = times[place] if place else datetime.now(UTC)
+    refused = pytest.raises(ProgrammingError, match="a worker may begin the cycle that follows in a replay")
+    with refused, transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(CYCLE.format(later))
+    assert schedule.due_bar(book) == times[FIRST + 1]
 
 
 def test_what_was_filled_is_filled_once(cycle, book, times):
