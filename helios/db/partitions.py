@@ -17,7 +17,8 @@ Period = Literal["year", "month"]
 
 # Runs as its owner, who owns the tables: it makes partitions of tables that have some, named and bounded as below, all
 # of a table by year or all by month, for who may write there. One that reached further would keep those that it
-# overlaps from being made, and whoever reads a table without a time locks all that there are.
+# overlaps from being made, and whoever reads a table without a time locks all that there are. Each is attached: made in
+# place, it would keep everybody from its table until its transaction ends.
 MAKER = """
 CREATE OR REPLACE FUNCTION make_partition(parent regclass, child text, first timestamptz, until timestamptz)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
@@ -40,9 +41,12 @@ BEGIN
         OR number[1]::int NOT BETWEEN 1900 AND extract(year FROM clock_timestamp() AT TIME ZONE 'UTC') + 1 THEN
         RAISE EXCEPTION '% must hold rows that may be written, of 1900 to next year', child USING ERRCODE = '42501';
     END IF;
-    EXECUTE format(
-        'CREATE TABLE IF NOT EXISTS public.%I PARTITION OF %s FOR VALUES FROM (%L) TO (%L)', child, parent, first, until
-    );
+    IF to_regclass(child) IS NULL THEN
+        EXECUTE format('CREATE TABLE public.%I (LIKE %s INCLUDING DEFAULTS INCLUDING CONSTRAINTS)', child, parent);
+        EXECUTE format(
+            'ALTER TABLE %s ATTACH PARTITION public.%I FOR VALUES FROM (%L) TO (%L)', parent, child, first, until
+        );
+    END IF;
 END $$;
 REVOKE ALL ON FUNCTION make_partition FROM PUBLIC;
 """

@@ -90,3 +90,13 @@ def test_no_partition_is_made_for_a_year_in_which_nothing_trades(year: int) -> N
     moment = datetime(year, 1, 1, tzinfo=UTC)
     with pytest.raises(DatabaseError, match="must hold rows that may be written, of 1900 to next year"):
         ensure_partitions("market_ohlc", "year", moment, moment)
+
+
+@pytest.mark.django_db
+def test_a_partition_that_is_made_keeps_nobody_from_its_table() -> None:
+    """Who makes it holds its locks until the transaction ends."""
+    moment = datetime(1950, 1, 1, tzinfo=UTC)
+    with connection.cursor() as cursor:
+        ensure_partitions("market_ohlc", "year", moment, moment)
+        cursor.execute("SELECT mode FROM pg_locks WHERE pid = pg_backend_pid() AND relation = 'market_ohlc'::regclass")
+        assert {row[0] for row in cursor.fetchall()} <= {"AccessShareLock", "ShareUpdateExclusiveLock"}
