@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tiers.contracts.errors import DataError
 from trading.market.bars import FIELDS, BarTable
 from trading.market.feeds import typed_process
-from trading.market.feeds.file_text import MAX_BYTES, MAX_ROWS, MAX_VALUES, MAX_ZIPPED
+from trading.market.feeds.file_text import MAX_BYTES, MAX_COLUMNS, MAX_ROWS, MAX_VALUES, MAX_ZIPPED
 from trading.market.feeds.files import FileSource
 
 NAMES = "Date,Open,High,Low,Close,Volume"
@@ -132,7 +132,7 @@ def packed(name: str) -> bytes:
         out = io.BytesIO()
         pl.DataFrame({"ts": pl.repeat(0, MAX_ROWS + 1, eager=True)}).write_parquet(out)
         return out.getvalue()
-    n_columns = 10_000 if name.startswith("wide") else 6
+    n_columns = MAX_COLUMNS if name.startswith("wide") else 6
     header = NAMES + "," * (n_columns - 6)
     return gzip.compress((header + "\n" * (MAX_VALUES // n_columns + 1)).encode(), mtime=0)
 
@@ -141,13 +141,23 @@ def packed(name: str) -> bytes:
     ("name", "had"),
     [
         ("prices.csv.gz", "13,333,334 rows of 6"),
-        ("wide.csv.gz", "8,001 rows of 10,000"),
+        ("wide.csv.gz", "80,001 rows of 1,000"),
         ("prices.parquet", "8,000,001 rows of 1"),
     ],
 )
 def test_a_file_that_unpacks_to_more_than_memory_holds_is_to_be_imported_in_parts(tmp_path, name, had):
     most = "must have 8,000,000 rows and 80,000,000 values at most"
     assert refused(packed(name), tmp_path, name=name) == f"{name} {most}, had {had}; import it in parts"
+
+
+@pytest.mark.parametrize(("kind", "n_more"), [("csv", MAX_COLUMNS), ("csv", 200_000), ("parquet", MAX_COLUMNS)])
+def test_a_file_of_more_columns_than_a_table_has_is_refused(tmp_path: Path, kind: str, n_more: int):
+    more = [f"c{n}" for n in range(n_more)]
+    header = ",".join([NAMES, *more])
+    content = typed(kind, **dict.fromkeys(more, pl.lit(0))) if kind != "csv" else PLAIN.replace(NAMES, header)
+    most = "must have 1,000 columns at most, had more"
+    assert refused(content, tmp_path, name=f"prices.{kind}") == f"prices.{kind} {most}"
+    assert refused(PLAIN.rstrip() + "," * (n_more + 1), tmp_path) == f"prices.csv {most}"
 
 
 @pytest.mark.parametrize(("name", "most"), [("prices.csv", MAX_BYTES), ("prices.zip", MAX_ZIPPED)])

@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +31,7 @@ SEPARATORS: Final = (",", ";", "\t", "|")
 # Unpacked, so that reading a file takes less than 4 GB, whatever it holds.
 MAX_BYTES: Final = 2**29
 MAX_ZIPPED: Final = MAX_BYTES // 2  # packed: what lists a million files takes some nine times as much
+MAX_COLUMNS: Final = 1_000
 MAX_ROWS: Final = 8_000_000
 MAX_VALUES: Final = 80_000_000
 _PREFACE_LINES: Final = 20  # a title or a link stands above the header of some downloads
@@ -137,6 +138,8 @@ def _bound(size: int, most: int, name: str) -> None:
 
 
 def _refuse_too_many(n_rows: int, n_columns: int, name: str) -> None:
+    if n_columns > MAX_COLUMNS:
+        raise DataError(f"{name} must have {MAX_COLUMNS:,} columns at most, had more")
     if n_rows > MAX_ROWS or n_rows * n_columns > MAX_VALUES:
         raise DataError(
             f"{name} must have {MAX_ROWS:,} rows and {MAX_VALUES:,} values at most, had {n_rows:,} rows of "
@@ -203,12 +206,15 @@ def _utf8(data: bytes, name: str) -> bytes:
 
 def _text_sheet(data: bytes, name: str) -> Sheet:
     above, separator, names = _header(data, name)
-    _refuse_too_many(data.count(b"\n"), _parsed(data, separator, above, n_rows=0).width, name)
+    schema = _parsed(data[:_HEAD_BYTES], separator, above, n_rows=0).schema
+    _refuse_too_many(data.count(b"\n"), len(schema), name)
     # What polars says of a longer row names no row, so it cuts them, and they are counted where there is one.
     try:
-        frame, width = _parsed(data, separator, above), None
+        frame, width = _parsed(data, separator, above, schema=schema), None
     except pl.exceptions.ComputeError:
-        frame, width = _parsed(data, separator, above, cut=True), _widths(data, separator, above)
+        _refuse_too_many(1, max(line.count(separator.encode()) for line in io.BytesIO(data)), name)
+        frame = _parsed(data, separator, above, schema=schema, truncate_ragged_lines=True)
+        width = _widths(data, separator, above)
     rows = np.arange(frame.height) + above + 2
     wide = np.zeros(frame.height, np.int64) if width is None else np.resize(width, frame.height)
     repeated = pl.all_horizontal(pl.nth(k) == each for k, each in enumerate(names) if each)
@@ -232,15 +238,8 @@ def _header(data: bytes, name: str) -> tuple[int, str, list[str]]:
     return above, separator, next(csv.reader([lines[above]], delimiter=separator))
 
 
-def _parsed(data: bytes, separator: str, above: int, *, cut: bool = False, n_rows: int | None = None) -> pl.DataFrame:
-    return pl.read_csv(
-        data,
-        separator=separator,
-        skip_lines=above,
-        infer_schema=False,
-        truncate_ragged_lines=cut,
-        n_rows=n_rows,
-    )
+def _parsed(data: bytes, separator: str, above: int, **options: Any) -> pl.DataFrame:
+    return pl.read_csv(data, separator=separator, skip_lines=above, infer_schema=False, **options)
 
 
 def _widths(data: bytes, separator: str, above: int) -> npt.NDArray[np.int64]:
