@@ -15,6 +15,7 @@ FLAG_RULES: Final = 100  # in one flag: an SDK is told up to six alternatives of
 FLAG_TOLD: Final = 524_288  # bytes that an SDK is told of one flag, about
 FLAG_SEGMENTS: Final = 100  # named by one flag, in all its rules
 ALL_BYTES: Final = 2 * 1_048_576  # of all flags and segments together, as JSON
+FILE_BYTES: Final = 4 * ALL_BYTES  # of a file of them that a command reads: others write them at more length
 PATTERNS: Final = 200  # in all of them
 RULES: Final = 1_000
 TOLD: Final = 4 * 1_048_576

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from django.core.management.base import CommandError, CommandParser
 
+from helios.control.bounds import FILE_BYTES
 from helios.plain_command import PlainCommand, actor, add_reason
 from helios.redaction import printable
 from helios.terminal import shown
@@ -91,8 +92,21 @@ def read_json(text: str, what: str) -> Any:
 def read_file(path: str) -> Any:
     """What a JSON file holds; `CommandError` where it cannot be read, or holds something else."""
     try:
-        return json.loads(Path(path).read_bytes())
+        return json_in(Path(path))
+    except ValueError as error:
+        raise CommandError(f"{path} {error}") from error
+
+
+def json_in(path: Path) -> Any:
+    """What a JSON file holds. ValueError: `must be ..., was not`."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES + 1)
     except OSError as error:
-        raise CommandError(f"{path} must be a file that can be read, was not: {error.strerror}") from error
+        raise ValueError(f"must be a file that can be read, was not: {error.strerror}") from error
+    if len(content) > FILE_BYTES:
+        raise ValueError(f"must be a file of {FILE_BYTES >> 20} MiB at most, was larger")
+    try:
+        return json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise CommandError(f"{path} must be a JSON file, was not: {error}") from error
+        raise ValueError(f"must be a JSON file, was not: {error}") from error

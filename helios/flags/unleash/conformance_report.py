@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
+from helios.control.cli import json_in
 from helios.flags.core.evaluation_context import EvaluationContext
 from helios.flags.reader import evaluation_context
 from helios.flags.unleash.conformance import Failure, Outcome, run
@@ -36,13 +37,7 @@ def conformance(paths: Sequence[Path | str], out: IO[str]) -> int:
 
 
 def _run(path: Path) -> Outcome:
-    try:
-        data = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ValueError(f"must be a file that can be read, was not: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"must be a JSON file, was not: {error}") from error
-    return run(data, datetime.now(UTC), _evaluation_context())
+    return run(json_in(path), datetime.now(UTC), _evaluation_context())
 
 
 def _evaluation_context() -> EvaluationContext:

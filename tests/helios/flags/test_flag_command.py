@@ -12,6 +12,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from helios import flags
+from helios.control.bounds import FILE_BYTES
 from helios.flags import services
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
 from tests.support.commands import printed
@@ -335,6 +336,13 @@ def test_mistakes_with_the_newer_actions_end_in_one_sentence_too(words: list[str
 def test_a_file_that_is_no_json_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="must be a JSON file"):
         run("import", saved(tmp_path, "broken.json", "{"))
+
+
+@pytest.mark.parametrize("words", [["import", "{}"], ["segments", "asia", "--constraints", "@{}"]])
+def test_a_file_of_more_than_all_flags_is_refused(tmp_path: Path, words: list[str]) -> None:
+    file = saved(tmp_path, "large.json", "[]" + " " * FILE_BYTES)
+    with pytest.raises(CommandError, match=r"large.json must be a file of 8 MiB at most, was larger$"):
+        run(*(each.format(file) for each in words))
 
 
 def test_what_a_terminal_obeys_is_shown_as_its_escape() -> None:

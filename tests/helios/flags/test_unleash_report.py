@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from helios.control.bounds import FILE_BYTES
 from helios.flags.unleash.conformance_report import FAILED, PASSED, UNREADABLE, conformance
 
 ON = {"name": "f", "enabled": True, "strategies": []}
@@ -63,3 +64,10 @@ def test_a_missing_file_is_one_sentence(tmp_path: Path) -> None:
     out = io.StringIO()
     assert conformance([tmp_path / "none.json"], out) == UNREADABLE
     assert out.getvalue().endswith("must be a file that can be read, was not: No such file or directory\n")
+
+
+def test_a_file_of_more_than_all_flags_is_one_sentence(tmp_path: Path) -> None:
+    (path := tmp_path / "large.json").write_text("[]" + " " * FILE_BYTES)
+    out = io.StringIO()
+    assert conformance([path], out) == UNREADABLE
+    assert out.getvalue() == f"{path}: must be a file of 8 MiB at most, was larger\n"
