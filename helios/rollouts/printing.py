@@ -42,7 +42,8 @@ def _report(row: dict[str, Any]) -> str:
     if row["problem"]:
         facts.append(f"  {row['problem']}")
     if row["measured_at"]:
-        facts.append(f"  measured {_second(row['measured_at'])}; means and rates with their 95 % intervals; a difference is the mean over bars")
+        told = "means and rates with their 95 % intervals; a difference is the mean over bars"
+        facts.append(f"  measured {_second(row['measured_at'])}; {told}")
     parts = ["\n".join(facts)]
     if row["arms"]:
         parts.append(_table(("", "champion", "challenger", "difference"), table(row["arms"])))
