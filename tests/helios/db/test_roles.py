@@ -86,13 +86,13 @@ def process(seen_at: str, *, prepared: str = "{}", calling: str = "NULL") -> str
     """
 
 
-def cycle(book: str, status: str, finished_at: str, *, pins: str = "{}", rollout: str = "RUNNING") -> str:
+def cycle(mode: str, status: str, finished_at: str, *, pins: str = "{}", rollout: str = "RUNNING") -> str:
     """Have a cycle of a book that is pinned to a rollout."""
     return f"""
         INSERT INTO pipeline_cycles
             (book_id, timeframe, bar_ts, shard, mode, status, stage, reason, switches, modules, rollouts, ledger_hash,
             finished_at, redriven)
-        SELECT b.id, '1d', '2024-01-02Z', 0, '{book}', '{status}', 'predict', '', '{{}}', '{pins}', jsonb_build_array(
+        SELECT b.id, '1d', '2024-01-02Z', 0, '{mode}', '{status}', 'predict', '', '{{}}', '{pins}', jsonb_build_array(
                 jsonb_build_object('rollout_id', r.id, 'step', 0) || jsonb_build_object('kind', r.kind)
                 || jsonb_build_object('target', r.target, 'challenger', r.challenger)
             ), '', {finished_at}, 0
@@ -134,7 +134,7 @@ def ask(database: str) -> Iterator[Ask]:
 def database(template: str) -> Iterator[str]:
     for url in copies(template):
         rows = (MADE, swap("swap", "SWITCHED", "loaded"), rollout("RUNNING"), rollout("PENDING"), process("now()"))
-        run_sql(url, ";".join((*rows, cycle("running", "RUNNING", "NULL"), cycle("ended", "DONE", "now()"), RESULT)))
+        run_sql(url, ";".join((*rows, cycle("paper", "RUNNING", "NULL"), cycle("replay", "DONE", "now()"), RESULT)))
         yield url
 
 
@@ -212,13 +212,13 @@ def test_an_audit_is_told_whose_tokens_end_and_no_stranger_is(database: str) -> 
         process("now()", calling="1"),
         "UPDATE module_processes SET seen_at = now() + interval '1 day'",
         "UPDATE module_processes SET pid = 1, host = 'x'",
-        decision("ended"),
-        decision("running", step=2),
-        decision("running", rollout_id="id + 1"),
+        decision("replay"),
+        decision("paper", step=2),
+        decision("paper", rollout_id="id + 1"),
         "UPDATE module_versions SET loaded_at = now()",
         'UPDATE pipeline_cycles SET modules = \'{"llm": "unloaded"}\'',
-        cycle("forged", "RUNNING", "NULL", pins='{"llm": "unloaded"}'),
-        cycle("forged", "RUNNING", "NULL", rollout="PENDING"),
+        cycle("live", "RUNNING", "NULL", pins='{"llm": "unloaded"}'),
+        cycle("live", "RUNNING", "NULL", rollout="PENDING"),
         "UPDATE pipeline_cycles SET rollouts = '[]'",
         "UPDATE pipeline_cycles SET switches = '{}', bar_ts = now()",
         "UPDATE django_celery_results_taskresult SET result = '1'",
@@ -333,8 +333,8 @@ def test_a_worker_can_do_what_its_tasks_do(ask: Ask, role: str, statement: str) 
         "UPDATE instruments SET bars_token = gen_random_uuid()",
         "INSERT INTO market_ohlc SELECT * FROM market_ohlc WHERE false",
         "INSERT INTO bar_corrections (symbol, close) SELECT symbol, close FROM bar_corrections WHERE false",
-        decision("running"),
-        cycle("begun", "DONE", "now()", pins='{"llm": "before"}'),
+        decision("paper"),
+        cycle("live", "DONE", "now()", pins='{"llm": "before"}'),
         "UPDATE pipeline_cycles SET modules = '{\"llm\": \"before\"}' WHERE status = 'RUNNING'",
         RESULT.replace("'a'", "'b'"),
         "SELECT make_partition('market_ohlc'::regclass, 'market_ohlc_y1999', '1999-01-01Z', '2000-01-01Z')",
