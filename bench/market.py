@@ -122,7 +122,7 @@ def _hearing(n: int) -> dict[str, Any]:
 
 def _told(heard: dict[str, Any], messages: list[bytes], books: Any = None) -> list[Any]:
     """What is to be stored: minutes, and order books at their ends."""
-    from tiers.live.feed.recorder import Told  # noqa: PLC0415
+    from tiers.live.feed.recorder import KnownMinute  # noqa: PLC0415
     from trading.venues.streaming import Depth  # noqa: PLC0415
     from trading.venues.valr import messages as valr  # noqa: PLC0415
 
@@ -131,14 +131,14 @@ def _told(heard: dict[str, Any], messages: list[bytes], books: Any = None) -> li
         found = valr.read(message)
         minutes = heard[found.code]  # type: ignore[union-attr]
         if isinstance(found, Depth):
-            if (noted := books.tell(found, found.at)) is not None:
+            if (noted := books.apply(found, found.at)) is not None:
                 told.append(noted)
         elif isinstance(found, valr.Trade):
             minutes.trade(found.at, found.price, found.quantity, found.side, found.trade_id)
         else:
             before = minutes.until
             closed = minutes.bar(found.close, found.row)  # type: ignore[union-attr]
-            told.append(Told(closed=closed, higher=minutes.higher(before), until=minutes.until))
+            told.append(KnownMinute(closed=closed, higher=minutes.higher(before), until=minutes.until))
     return told
 
 
@@ -151,7 +151,7 @@ def _write(told: list[Any]) -> None:
     recorder.write(minutes, "bench")
     recorder.write_known(minutes, "bench")
     if further := [*(one.closed for one in minutes if one.closed.trades), *noted]:
-        recorder.write_further(further)
+        recorder.write_trades_and_books(further)
 
 
 def _minute(number: int) -> Any:

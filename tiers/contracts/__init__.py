@@ -35,7 +35,18 @@ from tiers.contracts.switches import Switches
 from trading.market import action_evidence, timeframes
 from trading.market.actions import Action
 from trading.market.adjust import adjusted
-from trading.market.bars import FIELDS, PRICES, TIE, BarTable, Figures, bar_table, concatenated, distinct, split, union
+from trading.market.bars import (
+    FIELDS,
+    PRICES,
+    TIE,
+    BarTable,
+    BarValues,
+    bar_table,
+    concatenated,
+    distinct,
+    split,
+    union,
+)
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS, LONGEST_CLOSURE, Calendar, calendar
 from trading.market.lots import Lot, in_lots
 from trading.market.timestamps import MINUTE, SECOND, stamp, utc, utc_times
@@ -57,6 +68,7 @@ __all__ = [
     "Action",
     "Ambiguous",
     "BarTable",
+    "BarValues",
     "Bars",
     "BarsByTimeframe",
     "BookView",
@@ -65,7 +77,6 @@ __all__ = [
     "DataError",
     "Denial",
     "FeatureSet",
-    "Figures",
     "FloatArray",
     "Forecast",
     "HeliosError",

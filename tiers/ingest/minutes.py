@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from math import inf, isclose
 from typing import Final
 
-from tiers.contracts import MINUTE, SECOND, Figures, timeframes
+from tiers.contracts import MINUTE, SECOND, BarValues, timeframes
 from tiers.ingest.aggregate import INTRADAY
 
 GRACE: Final = 5 * SECOND
@@ -32,13 +32,13 @@ class Closed:
 
     symbol: str
     close: int
-    row: Figures | None
+    row: BarValues | None
     trades: tuple[HeardTrade, ...] = ()
     differs: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Higher:
+class DueBar:
     """A bar all of whose minutes are known. It is made of those that are stored, of which there must be `n`."""
 
     timeframe: str
@@ -61,7 +61,9 @@ class Minutes:
     of_trades: bool = True
     last: float | None = None  # the newest close that is known
     tick: float = 0.0  # of which the venue's prices are multiples; 0: it names none
-    known: dict[int, Figures | None] = field(default_factory=dict)  # by close: the last hour, and those behind `until`
+    known: dict[int, BarValues | None] = field(
+        default_factory=dict
+    )  # by close: the last hour, and those behind `until`
     unusable: set[int] = field(default_factory=set)  # of those, the ones of which the venue has no right bar
     open: dict[int, list[HeardTrade]] = field(default_factory=dict)
     n_open: int = 0  # trades of minutes that are not closed
@@ -79,7 +81,7 @@ class Minutes:
             self.n_open += 1
             self.open.setdefault(close, []).append((at, price, quantity, side, trade_id))
 
-    def bar(self, close: int, row: Figures | None) -> Closed | None:
+    def bar(self, close: int, row: BarValues | None) -> Closed | None:
         """The venue's bar of a minute that is over; None where that was known before, and is the same.
 
         A bar that no market has makes nothing known.
@@ -101,7 +103,7 @@ class Minutes:
         told = trades if whole and not differs else ()
         return Closed(symbol=self.symbol, close=close, row=row, trades=told, differs=differs)
 
-    def doubt(self, row: Figures) -> str:
+    def doubt(self, row: BarValues) -> str:
         """Why a bar is to be asked for before it is believed, as one in another unit is; empty where it may be."""
         last = row[3] if self.last is None else self.last
         if max(row[1] / last, last / row[2]) > JUMP:
@@ -112,7 +114,7 @@ class Minutes:
                 return f"must have prices in steps of {self.tick:g}, was {price!r}"
         return ""
 
-    def answered(self, after: int, until: int, rows: dict[int, Figures], unusable: Collection[int] = ()) -> None:
+    def answered(self, after: int, until: int, rows: dict[int, BarValues], unusable: Collection[int] = ()) -> None:
         """All minutes in (after, until] are known by request, and of the `unusable` ones that they lack a bar."""
         self.unusable = (self.unusable | {*unusable}) - rows.keys()
         for close in range(after + MINUTE, until + MINUTE, MINUTE):
@@ -127,7 +129,7 @@ class Minutes:
         until = max(latest, behind)
         return (self.until, until) if until > self.until else None
 
-    def higher(self, before: int) -> list[Higher]:
+    def higher(self, before: int) -> list[DueBar]:
         """The bars of 5m, 15m and 1h up to now that hold minutes behind `before`."""
         found = []
         for timeframe in INTRADAY:
@@ -139,7 +141,7 @@ class Minutes:
                 n = sum(row is not None for row in map(self.known.get, minutes))
                 n += len(self.unusable.intersection(minutes)) if self.unusable else 0
                 if n:
-                    found.append(Higher(timeframe=timeframe, close=close, n=n))
+                    found.append(DueBar(timeframe=timeframe, close=close, n=n))
         return found
 
     def lost(self, heard_from: int | None = None) -> None:
@@ -148,7 +150,7 @@ class Minutes:
         self.open.clear()
         self.n_open = 0
 
-    def _know(self, close: int, row: Figures | None) -> None:
+    def _know(self, close: int, row: BarValues | None) -> None:
         self.known[close] = row
         if row is not None and close >= self._last_at:
             self.last, self._last_at = row[3], close
@@ -168,20 +170,20 @@ class Minutes:
             self._n_told.pop(self._forgotten, None)
 
 
-def sane(row: Figures) -> bool:
+def sane(row: BarValues) -> bool:
     """Whether a market can have such a bar."""
     open_, high, low, close, volume = row
     return 0 < low <= min(open_, close) and max(open_, close) <= high < inf and 0 <= volume < inf
 
 
-def _same(made: Figures | None, told: Figures | None) -> bool:
+def _same(made: BarValues | None, told: BarValues | None) -> bool:
     """Whether trades give the venue's bar; a volume that is added up in another order differs in its last digits."""
     if made is None or told is None:
         return made is told
     return made[:4] == told[:4] and isclose(made[4], told[4], rel_tol=1e-9)
 
 
-def _row_of(trades: tuple[HeardTrade, ...]) -> Figures | None:
+def _row_of(trades: tuple[HeardTrade, ...]) -> BarValues | None:
     """The bar of trades in the order of trading."""
     if not trades:
         return None

@@ -26,7 +26,7 @@ from helios.db import statements
 from helios.errors import UNREAD, error_text
 from helios.events.bus import Bus, Event
 from helios.redis_client import connect
-from tiers.live.alone import Alone
+from tiers.live.work_lock import WorkLock
 from trading.events import KINDS, RiskEvent, SignalEvent, TradeEvent
 from trading.models import LedgerEntry, MLPrediction, Order, PipelineCycle, RiskDecision
 
@@ -87,7 +87,7 @@ def _is_outage(error: Exception) -> bool:
 
 def keep_telling(stop: threading.Event) -> None:
     """Relay until told to stop, from one process of an installation at a time. What fails is tried again."""
-    alone, relay, pause_s = Alone("relay"), Relay(bus()), STEP_S
+    alone, relay, pause_s = WorkLock("relay"), Relay(bus()), STEP_S
     while not stop.wait(pause_s):
         try:
             pause_s = 0.0 if alone.hold(["ledger"]) and relay.step() else STEP_S
@@ -150,7 +150,7 @@ def events_of(entries: Sequence[LedgerEntry]) -> list[Event]:
 
 
 def _of(entry: LedgerEntry) -> dict[str, Any]:
-    cycle = _cycle(entry)
+    cycle = cast("PipelineCycle", entry.cycle)  # a stage's entry has one
     names = {"book": cycle.book.name, "mode": cycle.mode, "cycle": cycle.pk}
     return {**names, "timeframe": cycle.timeframe, "bar_ts": cycle.bar_ts}
 
@@ -169,10 +169,6 @@ def _by_cycle(
             continue
         found.setdefault(entry.pk, []).append(told)
     return found
-
-
-def _cycle(entry: LedgerEntry) -> PipelineCycle:
-    return cast("PipelineCycle", entry.cycle)  # a stage's entry has one
 
 
 def _signals(entries: list[LedgerEntry]) -> dict[int, list[Event]]:

@@ -12,7 +12,7 @@ from django.db.models import Min
 from helios.events import record
 from trading.enums import ActionKind
 from trading.market.actions import Action
-from trading.market.write import UpsertResult, lock_symbol
+from trading.market.write import UpsertResult, lock_symbols
 from trading.models import CorporateAction, EngineeredFeatures, Instrument
 
 
@@ -23,7 +23,7 @@ def store(symbol: str, actions: Sequence[Action], source: str, *, replaced: bool
     event `market.actions`. Features of bars behind the first change are forgotten, and made again when they are needed.
     """
     with transaction.atomic():
-        lock_symbol(symbol)
+        lock_symbols([symbol])
         stored = {(row.ex_ts, row.kind): row for row in CorporateAction.objects.filter(symbol=symbol)}
         wanted = {(each.ex_ts, each.kind.value): each for each in actions}
         gone = [row for key, row in stored.items() if replaced and key not in wanted]

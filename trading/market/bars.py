@@ -17,7 +17,7 @@ TimeArray = npt.NDArray[np.datetime64]
 
 FIELDS = ("open", "high", "low", "close", "volume")
 PRICES = FIELDS[:4]
-Figures = tuple[float, float, float, float, float]  # of one bar, as FIELDS names them
+BarValues = tuple[float, float, float, float, float]  # of one bar, as FIELDS names them
 # Prices, and means of them, that differ by less than this share of themselves are equal: no market's tick is so small,
 # and what is left of ticks that are added and taken away in binary is smaller yet.
 TIE = 1e-10
@@ -92,13 +92,7 @@ class BarTable:
 
     def take(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp] | slice) -> BarTable:
         """The rows of a mask, an index array or a slice."""
-        return BarTable(
-            symbol=self.symbol,
-            timeframe=self.timeframe,
-            ts=self.ts[rows],
-            row=self.row[rows],
-            **{name: getattr(self, name)[rows] for name in FIELDS},
-        )
+        return replace(self, **{name: getattr(self, name)[rows] for name in ("ts", *FIELDS, "row")})
 
 
 def distinct(times: TimeArray) -> TimeArray:

@@ -55,8 +55,8 @@ def counted(of: type[MarketTrade | OrderBookSnapshot]) -> list[dict[str, Any]]:
     return [{**row, "first": row["first"].isoformat(), "last": row["last"].isoformat()} for row in found]
 
 
-def known_symbols(timeframe: str | None = None) -> tuple[str, ...]:
-    """The symbols that have bars (of one timeframe, when given), in alphabetical order.
+def known_symbols(timeframe: str) -> tuple[str, ...]:
+    """The symbols that have bars of a timeframe, in alphabetical order.
 
     Steps from one index entry to the next symbol: the time depends on the number of symbols, not of bars.
     """
@@ -67,9 +67,10 @@ def known_symbols(timeframe: str | None = None) -> tuple[str, ...]:
             SELECT (SELECT symbol FROM market_ohlc WHERE symbol > step.symbol ORDER BY symbol LIMIT 1)
             FROM step WHERE step.symbol IS NOT NULL
         )
-        SELECT symbol FROM step WHERE symbol IS NOT NULL AND (%(timeframe)s IS NULL OR EXISTS (
-            SELECT FROM market_ohlc b WHERE b.symbol = step.symbol AND b.timeframe = %(timeframe)s))
+        SELECT symbol FROM step WHERE symbol IS NOT NULL AND EXISTS (
+            SELECT FROM market_ohlc b WHERE b.symbol = step.symbol AND b.timeframe = %s
+        )
     """
     with connection.cursor() as cursor:
-        cursor.execute(statement, {"timeframe": timeframe})
+        cursor.execute(statement, [timeframe])
         return tuple(sorted(symbol for (symbol,) in cursor.fetchall()))

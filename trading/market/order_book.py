@@ -31,7 +31,7 @@ class _Side:
     levels: dict[float, dict[str, Level]] = field(default_factory=dict)
     places: dict[str, float] = field(default_factory=dict)  # the order of the level that an offer stands at
 
-    def put(self, offer: Offer) -> None:
+    def set_offer(self, offer: Offer) -> None:
         """An offer has this quantity now; 0 is its end. It keeps its turn at its price."""
         name, price, quantity = offer
         order, gone = self.sign * float(price), float(quantity) == 0
@@ -49,7 +49,7 @@ class _Side:
     def replace(self, offers: Sequence[Offer]) -> None:
         self.orders, self.levels, self.places = [], {}, {}
         for offer in sorted(offers, key=lambda each: self.sign * float(each[1])):  # so each is put behind the last
-            self.put(offer)
+            self.set_offer(offer)
 
     def offers(self) -> Iterator[Level]:
         """Id and quantity of each offer, from the best price on, in their turn."""
@@ -101,7 +101,7 @@ class OrderBook:
             raise self._lost(f"go on with change {self.sequence + 1}, was {first}")
         for side, offers in ((self._bids, bids), (self._asks, asks)):
             for offer in offers:
-                side.put(offer)
+                side.set_offer(offer)
         self._settle(at, last, told)
 
     def best(self, n: int) -> tuple[list[Level], list[Level]]:

@@ -99,9 +99,7 @@ def bar_window(
     return replace(bars, actions=actions(symbols, timeframe, end_ts))
 
 
-def plain_window(
-    symbols: Sequence[str], timeframe: str, end_ts: datetime, n_bars: int, *, at_least_one: bool = True
-) -> Bars:
+def plain_window(symbols: Sequence[str], timeframe: str, end_ts: datetime, n_bars: int, *, at_least_one: bool) -> Bars:
     """The same as `bar_window` without actions, as for the bars before a range that has them."""
     if n_bars < 1:
         raise DataError(f"n_bars must be at least 1, was {n_bars}")
@@ -180,12 +178,14 @@ def next_bar_ts(symbols: Sequence[str], timeframe: str, after: datetime) -> date
     return found
 
 
-def with_bars(symbols: Sequence[str], timeframe: str, since: datetime, until: datetime | None = None) -> list[str]:
-    """The symbols that have a bar from a moment on, and up to another where given, in their order."""
+def with_bars(
+    symbols: Sequence[str], timeframe: str, since: datetime | None = None, until: datetime | None = None
+) -> list[str]:
+    """The symbols that have a bar, from a moment on and up to another where given, in their order."""
     statement = """
         SELECT symbol FROM unnest(%s::text[]) WITH ORDINALITY AS s(symbol, place) WHERE EXISTS (
-            SELECT FROM market_ohlc b WHERE b.symbol = s.symbol AND b.timeframe = %s AND b.bar_ts >= %s
-            AND b.bar_ts <= coalesce(%s::timestamptz, 'infinity')
+            SELECT FROM market_ohlc b WHERE b.symbol = s.symbol AND b.timeframe = %s
+            AND b.bar_ts BETWEEN coalesce(%s::timestamptz, '-infinity') AND coalesce(%s::timestamptz, 'infinity')
         ) ORDER BY place
     """
     return [symbol for (symbol,) in statements.fetch(statement, [list(symbols), timeframe, since, until])]
@@ -220,7 +220,7 @@ def _refuse_unknown(bars: Bars, at_least_one: bool, start: datetime | None, end:
     empty = [symbol for symbol, count in zip(bars.symbols, counts, strict=True) if count == 0]
     if not empty:
         return
-    unknown = sorted(set(empty) - _stored(empty, bars.timeframe))
+    unknown = sorted({*empty}.difference(with_bars(empty, bars.timeframe)))
     if unknown:
         stored = ", ".join(known_symbols(bars.timeframe)) or "none; `import_data` loads some"
         raise DataError(f"no {bars.timeframe} bars of {', '.join(unknown)} are stored; stored are {stored}")
@@ -228,14 +228,6 @@ def _refuse_unknown(bars: Bars, at_least_one: bool, start: datetime | None, end:
         names = ", ".join(bars.symbols)
         spans = "; ".join(_span(one) for one in inventory() if one.symbol in empty and one.timeframe == bars.timeframe)
         raise DataError(f"no {bars.timeframe} bars of {names}{_when(start, end)}; stored are {spans}")
-
-
-def _stored(symbols: Sequence[str], timeframe: str) -> set[str]:
-    statement = """
-        SELECT symbol FROM unnest(%s::text[]) AS s(symbol) WHERE EXISTS (
-            SELECT FROM market_ohlc b WHERE b.symbol = s.symbol AND b.timeframe = %s)
-    """
-    return {symbol for (symbol,) in statements.fetch(statement, [list(symbols), timeframe])}
 
 
 def _span(stored: Stored) -> str:

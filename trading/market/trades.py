@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from trading.market.bars import BoolArray, FloatArray, TimeArray
+
+COLUMNS: Final = ("ts", "price", "quantity", "trade_id", "side", "row")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +32,7 @@ class Trades:
     row: npt.NDArray[np.int64]
 
     def __post_init__(self) -> None:
-        for name in ("price", "quantity", "trade_id", "side", "row"):
+        for name in COLUMNS:
             shape = getattr(self, name).shape
             if shape != self.ts.shape:
                 raise ValueError(f"{name} must be (n_trades,) = {self.ts.shape}, was {shape}")
@@ -40,21 +43,10 @@ class Trades:
 
     def take(self, rows: BoolArray | npt.NDArray[np.intp]) -> Trades:
         """The trades of a mask or an index array."""
-        return Trades(
-            symbol=self.symbol,
-            ts=self.ts[rows],
-            price=self.price[rows],
-            quantity=self.quantity[rows],
-            trade_id=self.trade_id[rows],
-            side=self.side[rows],
-            row=self.row[rows],
-        )
+        return replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
 
 
-def joined(tables: Sequence[Trades]) -> Trades:
+def concatenated(tables: Sequence[Trades]) -> Trades:
     """Tables of one symbol as one, their rows counted through."""
-    columns = {
-        name: np.concatenate([getattr(table, name) for table in tables])
-        for name in ("ts", "price", "quantity", "trade_id", "side")
-    }
-    return Trades(symbol=tables[0].symbol, row=np.arange(1, len(columns["ts"]) + 1), **columns)
+    columns: dict[str, Any] = {name: np.concatenate([getattr(table, name) for table in tables]) for name in COLUMNS}
+    return Trades(symbol=tables[0].symbol, **columns | {"row": np.arange(1, len(columns["ts"]) + 1)})

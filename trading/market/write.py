@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -129,21 +128,21 @@ def import_series(
         for one in series:
             price = float(one.batches[0].close[-1, 0])
             if one.replaced:
-                replace(one.symbol, one.asset_class, price)
+                remove_bars(one.symbol, one.asset_class, price)
             ensure_instrument(one.symbol, one.asset_class, price, lot=one.lot)
             for batch in one.batches:
                 results[one.symbol, batch.timeframe] = upsert_bars(batch, one.source, progress=progress)
     return results
 
 
-def replace(symbol: str, asset_class: str, price: float) -> int:
+def remove_bars(symbol: str, asset_class: str, price: float) -> None:
     """Remove the bars of an instrument, with what was made of them.
 
     One of another asset class gets the usual lots and calendar of this one, one whose lots are the usual ones of its
-    prices those of `price`; lots that a venue or somebody described stay. Returns the number of bars. `DataError` where
-    a book trades it, or has traded it, by these bars and in these lots. Call it in a transaction.
+    prices those of `price`; lots that a venue or somebody described stay. `DataError` where a book trades it, or has
+    traded it, by these bars and in these lots. Call it in a transaction.
     """
-    lock_symbol(symbol)
+    lock_symbols([symbol])
     ordered = Order.objects.filter(symbol=symbol).values("book")
     book = Book.objects.filter(Q(symbols__contains=[symbol]) | Q(pk__in=ordered)).first()
     if book is not None:
@@ -152,8 +151,7 @@ def replace(symbol: str, asset_class: str, price: float) -> int:
     known = Instrument.objects.filter(symbol=symbol).first()
     if known is not None and (known.asset_class != asset_class or _has_usual_lots(known)):
         Instrument.objects.filter(symbol=symbol).update(**usual(symbol, AssetClass(asset_class), price))
-    n_bars, _ = MarketOHLC.objects.filter(symbol=symbol).delete()
-    return n_bars
+    MarketOHLC.objects.filter(symbol=symbol).delete()
 
 
 def _has_usual_lots(known: Instrument) -> bool:
@@ -172,10 +170,10 @@ def upsert_bars(
     """Store bars in one transaction: new ones are inserted, differing ones corrected, equal ones left alone.
 
     A correction raises `revision` by one, leaves the bar of before in `bar_corrections`, and is told in one
-    `market.corrected` event a call. NaN in `close`
-    means that a symbol has no bar there; any other value that is not finite is a `DataError`. Safe beside
-    other writers: each symbol is locked until the transaction ends, in alphabetical order, so one call should
-    carry all that belongs together. `progress` is called with the number of bars since the last call.
+    `market.corrected` event a call. NaN in `close` means that a symbol has no bar there; any other value that is not
+    finite is a `DataError`. Safe beside other writers: each symbol is locked until the transaction ends, in
+    alphabetical order, so one call should carry all that belongs together. `progress` is called with the number of
+    bars since the last call.
     """
     batches = [bars] if isinstance(bars, Bars) else list(bars)
     batches = [batch for batch in batches if batch.n_bars]
@@ -205,21 +203,19 @@ def _new(bars: Bars) -> Bars:
     for symbol, bar_ts in stored:
         if bar_ts in rows:
             close[rows[bar_ts], bars.symbols.index(symbol)] = np.nan
-    return dataclasses.replace(bars, close=close)
+    return replace(bars, close=close)
 
 
-def lock_bars(batches: Sequence[Bars], *, also: Iterable[str] = ()) -> None:
-    """Keep other writers of these symbols' bars, and those of others `also`, waiting until the transaction ends.
+def lock_bars(batches: Sequence[Bars]) -> None:
+    """Keep other writers of these symbols' bars waiting until the transaction ends.
 
-    Partitions before rows, then locks in one order: writers may wait, but never in a circle.
+    Partitions before rows, then locks in one order: writers may wait, but never in a circle. Who has locked symbols and
+    then lacks a partition may be ended by PostgreSQL, and try again.
     """
-    symbols = sorted({check_symbol(symbol) for batch in batches for symbol in batch.symbols} | {*also})
-    if not symbols:
-        return
     if batches:
         first, last = min(utc(batch.ts[0]) for batch in batches), max(utc(batch.ts[-1]) for batch in batches)
         ensure_partitions("market_ohlc", "year", first, last)
-    hold(*_locks(symbols))
+        lock_symbols({check_symbol(symbol) for batch in batches for symbol in batch.symbols})
 
 
 def lock_bars_shared(symbols: Sequence[str]) -> None:
@@ -228,16 +224,16 @@ def lock_bars_shared(symbols: Sequence[str]) -> None:
     For who stores what is made of bars: a correction in between would forget what is not there yet, and leave it.
     An import of these symbols that is under way is waited for.
     """
-    hold(*_locks(sorted(symbols)), shared=True, after="market_ohlc")  # as writers who need a partition do
+    hold(*_locks(symbols), shared=True, after="market_ohlc")  # as writers who need a partition do
 
 
-def lock_symbol(symbol: str) -> None:
-    """Keep writers of what is stored of one symbol, and who stores what is made of it, waiting as `lock_bars` does."""
-    hold(*_locks([symbol]))
+def lock_symbols(symbols: Iterable[str]) -> None:
+    """Keep writers of what is stored of these symbols, and of what is made of it, waiting as `lock_bars` does."""
+    hold(*_locks(symbols))
 
 
 def _locks(symbols: Iterable[str]) -> list[str]:
-    return [f"market_ohlc {symbol}" for symbol in symbols]
+    return [f"market_ohlc {symbol}" for symbol in sorted(symbols)]
 
 
 def _write(batch: Bars, source: str, progress: Callable[[int], None] | None) -> UpsertResult:
@@ -304,7 +300,7 @@ def _above_dividends(bars: Bars, source: str) -> Bars:
             }
             record(kind="market.refused", severity="warning", source=source, subject=each.symbol, data=data)
             own[low] = np.nan
-    return dataclasses.replace(bars, close=close)
+    return replace(bars, close=close)
 
 
 def _spans(bars: Bars) -> list[Changed]:

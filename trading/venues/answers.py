@@ -56,7 +56,7 @@ class Answers:
             found = float(value)
         except (TypeError, ValueError, OverflowError):
             found = math.nan
-        if not 0 <= found <= MOST_NUMBER or (isinstance(value, str) and "_" in value):
+        if isinstance(value, bool) or not 0 <= found <= MOST_NUMBER or not _plain(value):
             raise Transient(f"{self.venue} must tell {name} as a number from 0 to {MOST:f}, was {shown(value)!r}")
         return found
 
@@ -72,7 +72,7 @@ class Answers:
         value = self.field(row, name, "its figures")
         try:
             text = str(value)
-            found = Decimal(text) if len(text) <= LONGEST else NAN
+            found = Decimal(text) if len(text) <= LONGEST and _plain(text) else NAN
             if not found.is_nan() and least <= found <= most and found.adjusted() >= -LONGEST:
                 return found
         except (InvalidOperation, RecursionError):
@@ -94,6 +94,11 @@ class Answers:
         except ValueError:
             pass
         raise Transient(f"{self.venue} must tell times as 2025-07-15T12:19:21.501Z, was {shown(value)!r}")
+
+
+def _plain(value: Any) -> bool:
+    """Whether a text has no digits of another script, and none that Python alone takes together by underscores."""
+    return not isinstance(value, str) or (value.isascii() and "_" not in value)
 
 
 def bars_of(symbol: str, timeframe: str, rows: Sequence[BarRow]) -> BarTable:

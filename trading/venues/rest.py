@@ -110,7 +110,7 @@ class Waiting:
             raise Transient("a request was given up while it waited: nobody wants its answer any more")
 
 
-class OfClient:
+class ClientMarket:
     """What every market is that asks through a client: closed with it, and patient as it is."""
 
     __slots__ = ()

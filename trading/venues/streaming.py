@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
 
 from helios.errors import Transient
-from trading.market.bars import Figures
+from trading.market.bars import BarValues
 from trading.market.order_book import Checksum, Offer
 from trading.market.timestamps import microseconds
 
@@ -44,7 +44,7 @@ class MinuteBar:
 
     code: str
     close: int  # microseconds since 1970
-    row: Figures | None
+    row: BarValues | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +119,13 @@ class Stream(Protocol):
         heard: Callable[[bytes], None],
         *,
         subscribed: Callable[[], None],
-        again: asyncio.Queue[Sequence[str]],
+        again: asyncio.Event,
         silent_s: float,
     ) -> None:
         """Hear one connection out, from subscribing to its end; `heard` is called with each message.
 
-        The order books of the codes that come by `again` are asked for once more. Raises: `Transient`, always: it tells
-        how the connection ended.
+        Where `again` is set, it is cleared, and the order books of all codes are asked for once more. Raises:
+        `Transient`, always: it tells how the connection ended.
         """
         ...
 

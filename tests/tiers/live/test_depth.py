@@ -22,34 +22,34 @@ def change(at: int, sequence: int, *bids: Offer) -> Depth:
 def books() -> OrderBooks:
     made = OrderBooks({"BTCZAR": "VALR:BTC-ZAR"})
     made.subscribed(T)
-    made.tell(whole(T + SECOND, 5), T + SECOND)
+    made.apply(whole(T + SECOND, 5), T + SECOND)
     return made
 
 
 def test_a_book_is_noted_as_it_was_when_its_minute_ended_by_the_next_message() -> None:
     made = books()
-    assert made.tell(change(T + 59 * SECOND, 6, ("c", "10.5", "3")), T + MINUTE) is None
-    noted = made.tell(change(T + MINUTE + 1, 7, ("c", "10.5", "0")), T + MINUTE + 1)
+    assert made.apply(change(T + 59 * SECOND, 6, ("c", "10.5", "3")), T + MINUTE) is None
+    noted = made.apply(change(T + MINUTE + 1, 7, ("c", "10.5", "0")), T + MINUTE + 1)
     assert noted is not None
     assert (noted.symbol, noted.ts, noted.sequence) == ("VALR:BTC-ZAR", T + MINUTE, 6)
     assert (noted.bids, noted.asks) == ([("10.5", "3"), ("10", "1")], [("11", "2")])
-    assert made.tell(change(T + MINUTE + 2, 8, ("c", "10.5", "1")), T + MINUTE + 2) is None
+    assert made.apply(change(T + MINUTE + 2, 8, ("c", "10.5", "1")), T + MINUTE + 2) is None
 
 
 def test_a_book_of_which_a_change_was_missed_is_not_noted_and_is_asked_for_now_and_then() -> None:
     made, at = books(), T + MINUTE + SECOND
-    assert made.tell(change(at, 7, ("c", "10.5", "3")), at) is None
+    assert made.apply(change(at, 7, ("c", "10.5", "3")), at) is None
     assert made.to_ask(at) == ["BTCZAR"]
     assert made.to_ask(at + PATIENCE - 1) == []
     assert made.to_ask(at + PATIENCE) == ["BTCZAR"]
-    made.tell(whole(at + PATIENCE, 9), at + PATIENCE)
+    made.apply(whole(at + PATIENCE, 9), at + PATIENCE)
     assert made.to_ask(at + 9 * PATIENCE) == []
 
 
 def test_books_of_long_ago_are_not_noted() -> None:
     made, day = books(), 24 * 60 * MINUTE
     for back in range(100, 0, -1):
-        assert made.tell(whole(T - day - back * MINUTE, 5), T + 5 * SECOND) is None
+        assert made.apply(whole(T - day - back * MINUTE, 5), T + 5 * SECOND) is None
 
 
 def test_a_book_that_is_asked_for_is_noted_at_once_unless_it_is_false() -> None:
@@ -66,22 +66,22 @@ def test_a_book_that_is_asked_for_is_noted_at_once_unless_it_is_false() -> None:
 def test_a_book_of_later_and_a_crossed_one_are_lost() -> None:
     for told in (whole(T + MINUTE, 6), change(T + 2 * SECOND, 6, ("c", "11", "1"))):
         made = books()
-        assert made.tell(told, T + 3 * SECOND) is None
+        assert made.apply(told, T + 3 * SECOND) is None
         assert made.to_ask(T + PATIENCE) == ["BTCZAR"]
 
 
 def test_a_message_of_later_is_told_and_keeps_no_minute_from_being_noted() -> None:
     made = books()
-    made.tell(change(T + 10**9 * SECOND, 6), T + 2 * SECOND)
-    made.tell(whole(T + 3 * SECOND, 7), T + 3 * SECOND)
-    noted = made.tell(change(T + MINUTE + SECOND, 8, ("c", "10.5", "3")), T + MINUTE + SECOND)
+    made.apply(change(T + 10**9 * SECOND, 6), T + 2 * SECOND)
+    made.apply(whole(T + 3 * SECOND, 7), T + 3 * SECOND)
+    noted = made.apply(change(T + MINUTE + SECOND, 8, ("c", "10.5", "3")), T + MINUTE + SECOND)
     assert noted is not None
     assert noted.ts == T + MINUTE
 
 
 def test_a_venue_that_counts_anew_is_believed() -> None:
     made, later = books(), [("a", "10.2", "1")]
-    made.tell(whole(T + 30 * SECOND, 1, later), T + 30 * SECOND)
-    noted = made.tell(change(T + MINUTE + SECOND, 2, ("c", "10.5", "3")), T + MINUTE + SECOND)
+    made.apply(whole(T + 30 * SECOND, 1, later), T + 30 * SECOND)
+    noted = made.apply(change(T + MINUTE + SECOND, 2, ("c", "10.5", "3")), T + MINUTE + SECOND)
     assert noted is not None
     assert noted.bids == [("10.2", "1")]

@@ -8,11 +8,11 @@ from decimal import Decimal
 import pytest
 
 from helios.events.models import SystemEvent
-from tiers.ingest.minutes import Closed, Higher
+from tiers.ingest.minutes import Closed, DueBar
 from tiers.live.feed import recorder
 from tiers.live.feed.depth import BookSnapshot
-from tiers.live.feed.recorder import Told
-from trading.market.bars import Figures
+from tiers.live.feed.recorder import KnownMinute
+from trading.market.bars import BarValues
 from trading.market.timestamps import MINUTE, moment
 from trading.models import FeedCoverage, MarketOHLC, MarketTrade, OrderBookSnapshot
 
@@ -22,14 +22,14 @@ GOOD = (10.0, 12.0, 9.0, 11.0, 3.0)
 BAD = (10.0, 9.0, 12.0, 11.0, 3.0)  # the high is below the low
 
 
-def told(symbol: str, row: Figures | None, *, close: int = T, higher: list[Higher] | None = None) -> Told:
-    return Told(closed=Closed(symbol=symbol, close=close, row=row), higher=higher or [], until=close)
+def told(symbol: str, row: BarValues | None, *, close: int = T, higher: list[DueBar] | None = None) -> KnownMinute:
+    return KnownMinute(closed=Closed(symbol=symbol, close=close, row=row), higher=higher or [], until=close)
 
 
 def test_minutes_are_stored_and_known_with_the_bars_above_them() -> None:
     """Who is killed in between is followed by a process that asks for what is not known."""
     heard = [
-        told("A", GOOD, higher=[Higher(timeframe="5m", close=T, n=1)]),
+        told("A", GOOD, higher=[DueBar(timeframe="5m", close=T, n=1)]),
         told("B", None),
         told("C", GOOD, close=T - MINUTE),
         told("C", GOOD),
@@ -55,7 +55,7 @@ def test_a_higher_bar_is_made_of_the_minutes_that_are_stored_now() -> None:
     for k in range(4):
         recorder.write([told("A", (10.0 + k, 20.0, 9.0, 11.0 + k, 0.1), close=T - k * MINUTE)], "test")
     MarketOHLC.objects.filter(bar_ts=moment(T - 2 * MINUTE)).update(high=99.0, volume=18.0)
-    higher = [Higher(timeframe="5m", close=T, n=4), Higher(timeframe="15m", close=T, n=5)]
+    higher = [DueBar(timeframe="5m", close=T, n=4), DueBar(timeframe="15m", close=T, n=5)]
     events = recorder.write_known([told("A", None, higher=higher)], "test")
     (bar,) = MarketOHLC.objects.exclude(timeframe="1m")
     row = (bar.open, bar.high, bar.low, bar.close, bar.volume)
@@ -77,7 +77,7 @@ def test_trades_and_order_books_are_stored_together_and_once() -> None:
     book = BookSnapshot(symbol="A", ts=T, sequence=7, bids=[("9", "1")], asks=[])
     further = [Closed(symbol="A", close=T, row=GOOD, trades=trades), book, replace(book, sequence=8)]
     for part in (further, further, [book, Closed(symbol="B", close=T, row=GOOD)]):  # as another stream has stored them
-        recorder.write_further(part)
+        recorder.write_trades_and_books(part)
     stored = sorted(MarketTrade.objects.values_list("side", "quantity", "trade_id"))
     made = [("BUY", 1, f"{T - 30_000_000}-{number}") for number in range(2)]
     assert stored == [*made, ("SELL", Decimal("1e-9"), "a-7")]

@@ -16,7 +16,7 @@ from helios.events.bus import Event
 from tiers.ingest.minutes import Closed, HeardTrade
 from tiers.live.feed import recorder, writer
 from tiers.live.feed.depth import BookSnapshot
-from tiers.live.feed.recorder import Told
+from tiers.live.feed.recorder import KnownMinute
 from tiers.live.feed.writer import Writer
 from trading.models import MarketTrade
 
@@ -36,9 +36,9 @@ def made() -> Writer:
     return Writer(bus=Silent(), source="test")  # type: ignore[arg-type]
 
 
-def bar(close: int, moments: list[int] = MOMENTS) -> Told:
+def bar(close: int, moments: list[int] = MOMENTS) -> KnownMinute:
     trades: tuple[HeardTrade, ...] = tuple((at, 9.0, 1.0, "BUY", "") for at in moments)
-    return Told(closed=Closed(symbol="A", close=close, row=None, trades=trades), higher=[], until=close)
+    return KnownMinute(closed=Closed(symbol="A", close=close, row=None, trades=trades), higher=[], until=close)
 
 
 def stored_by(made: Writer, monkeypatch: pytest.MonkeyPatch, coming: dict[int, list[Any]]) -> list[list[Any]]:
@@ -53,15 +53,15 @@ def stored_by(made: Writer, monkeypatch: pytest.MonkeyPatch, coming: dict[int, l
             stored.append(which)
         for each in which:
             for told in coming.pop(each, []):
-                made.told.put(told)
+                made.waiting.put(told)
 
-    def bars(times: int) -> Callable[[list[Told], str], list[Event]]:
+    def bars(times: int) -> Callable[[list[KnownMinute], str], list[Event]]:
         return lambda found, _: store([times * one.closed.close for one in found]) or []
 
     monkeypatch.setattr(recorder, "write", bars(1))
     monkeypatch.setattr(recorder, "write_known", bars(10))
     behind = lambda found: store([-one.close if isinstance(one, Closed) else "book" for one in found])  # noqa: E731
-    monkeypatch.setattr(recorder, "write_further", behind)
+    monkeypatch.setattr(recorder, "write_trades_and_books", behind)
     made.run()
     return stored
 
@@ -70,7 +70,7 @@ def test_no_bar_waits_for_more_than_a_part_of_what_nobody_waits_for(
     made: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for told in (bar(1), BOOK, bar(2), bar(3)):
-        made.told.put(told)
+        made.waiting.put(told)
     stored = stored_by(made, monkeypatch, {1: [bar(4)], -1: [bar(5), None]})
     assert stored == [[1, 2, 3], [4], [10, 20, 30, 40], ["book", -1, -2], [5], [50], [-3, -4], [-5]]
 
@@ -81,21 +81,21 @@ def test_behind_what_is_not_stored_at_the_end_nothing_is_known(
 ) -> None:
     known: list[int] = []
 
-    def fail(found: list[Told], _: str) -> list[Event]:
+    def fail(found: list[KnownMinute], _: str) -> list[Event]:
         if any(one.closed.close == 1 for one in found):
-            made.told.put(bar(2))
-            made.told.put(None)
+            made.waiting.put(bar(2))
+            made.waiting.put(None)
             made.ending.set()
             raise Transient("the database is away")
         return [] if failing == "write" else know(found, _)
 
-    def know(found: list[Told], _: str) -> list[Event]:
+    def know(found: list[KnownMinute], _: str) -> list[Event]:
         known.extend(one.closed.close for one in found)
         return []
 
     monkeypatch.setattr(recorder, "write_known", know)
     monkeypatch.setattr(recorder, failing, fail)
-    made.told.put(bar(1))
+    made.waiting.put(bar(1))
     made.run()
     assert known == []
 
@@ -113,7 +113,7 @@ def test_bars_go_on_while_what_is_behind_them_cannot_be_stored(made: Writer, mon
     away.set()
     monkeypatch.setattr(writer, "LATER_S", 0.2)
 
-    def write_further(found: list[Closed]) -> None:
+    def write_trades_and_books(found: list[Closed]) -> None:
         if away.is_set():
             tried.set()
             raise Transient("its table is locked")
@@ -121,19 +121,19 @@ def test_bars_go_on_while_what_is_behind_them_cannot_be_stored(made: Writer, mon
 
     monkeypatch.setattr(recorder, "write", lambda found, _: stored.append([one.closed.close for one in found]) or [])
     monkeypatch.setattr(recorder, "write_known", lambda *_: [])
-    monkeypatch.setattr(recorder, "write_further", write_further)
+    monkeypatch.setattr(recorder, "write_trades_and_books", write_trades_and_books)
     running = threading.Thread(target=made.run)
     running.start()
-    made.told.put(bar(1))
+    made.waiting.put(bar(1))
     assert tried.wait(30)
-    made.told.put(bar(2, []))
+    made.waiting.put(bar(2, []))
     deadline = time.monotonic() + 30
     while [2] not in stored and time.monotonic() < deadline:
         time.sleep(0.01)
     away.clear()
     while [-1] not in stored and time.monotonic() < deadline:
         time.sleep(0.01)
-    made.told.put(None)
+    made.waiting.put(None)
     running.join(30)
     assert stored == [[1], [2], [-1]]
 
@@ -143,10 +143,10 @@ def test_at_the_end_what_cannot_be_stored_is_left(made: Writer, monkeypatch: pyt
         raise Transient("the database is away")
 
     monkeypatch.setattr(recorder, "write", fail)
-    monkeypatch.setattr(recorder, "write_further", fail)
+    monkeypatch.setattr(recorder, "write_trades_and_books", fail)
     made.ending.set()
     for told in (bar(1), BOOK, None):
-        made.told.put(told)
+        made.waiting.put(told)
     made.run()
     assert made.n_stored == 0
 
@@ -157,8 +157,8 @@ def test_what_never_can_be_stored_is_left_and_what_is_behind_it_is_stored(made: 
     clash: tuple[HeardTrade, ...] = ((at, 9.0, 1.0, "HOLD", ""),)
     many = tuple((at + 1 + number, 9.0, 1.0, "BUY", "") for number in range(1_000))
     closed = Closed(symbol="A", close=at, row=None, trades=clash + many)
-    made._further.extend([*[closed] * 30, replace(closed, symbol="B", trades=many)])
-    made.told.put(None)
+    made._trades_and_books.extend([*[closed] * 30, replace(closed, symbol="B", trades=many)])
+    made.waiting.put(None)
     made.run()
     assert set(MarketTrade.objects.values_list("symbol", flat=True)) == {"B"}
 
@@ -168,7 +168,7 @@ def test_a_bar_that_never_can_be_stored_keeps_no_other_from_being_stored(
 ) -> None:
     stored: list[int] = []
 
-    def write(found: list[Told], _: str) -> list[Event]:
+    def write(found: list[KnownMinute], _: str) -> list[Event]:
         if any(one.closed.close == 3 for one in found):
             raise DataError("value out of range")
         stored.extend(one.closed.close for one in found)
@@ -177,7 +177,7 @@ def test_a_bar_that_never_can_be_stored_keeps_no_other_from_being_stored(
     monkeypatch.setattr(recorder, "write", write)
     monkeypatch.setattr(recorder, "write_known", lambda *_: [])
     for told in (*(bar(close, []) for close in range(1, 8)), None):
-        made.told.put(told)
+        made.waiting.put(told)
     made.run()
     assert stored == [1, 2, 4, 5, 6, 7]
 
@@ -185,7 +185,7 @@ def test_a_bar_that_never_can_be_stored_keeps_no_other_from_being_stored(
 def test_nothing_is_stored_behind_bars_that_were_left_to_the_next_process(made: Writer) -> None:
     tried = list[list[int]]()
 
-    def write(closed: Sequence[Told], _source: str) -> list[Event]:
+    def write(closed: Sequence[KnownMinute], _source: str) -> list[Event]:
         tried.append([one.closed.close for one in closed])
         raise DataError("one of them") if len(closed) > 1 else Transient("away")
 

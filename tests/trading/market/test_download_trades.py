@@ -19,7 +19,7 @@ from tests.support.venues.valr import StandIn, trade_row
 from tests.support.xrp_eth import real_tape
 from tiers.ingest.minutes import Minutes
 from tiers.live.feed import recorder
-from tiers.live.feed.recorder import Told
+from tiers.live.feed.recorder import KnownMinute
 from trading.models import MarketOHLC, MarketTrade
 from trading.venues import rest
 from trading.venues.streaming import Trade as Heard
@@ -199,9 +199,9 @@ def hear(tape: Tape, first: datetime, n_minutes: int, *, named: bool = True) -> 
             minutes.trade(found.at, found.price, found.quantity, found.side, found.trade_id if named else "")
         else:
             closed = minutes.bar(found.close, found.row)  # type: ignore[union-attr]
-            told.append(Told(closed=closed, higher=[], until=minutes.until))
+            told.append(KnownMinute(closed=closed, higher=[], until=minutes.until))
     recorder.write(told, "valr:stream")
-    recorder.write_further([one.closed for one in told])
+    recorder.write_trades_and_books([one.closed for one in told])
 
 
 @pytest.mark.parametrize("streamed_first", [True, False])

@@ -166,7 +166,7 @@ def test_an_import_stores_all_its_series_or_none():
     fresh = Series(symbol="B", asset_class="equity", source="x", batches=(make_bars(5, "B"),))
     with pytest.raises(DataError, match="asset class"):
         market.import_series([fresh, bad])
-    assert stored_series.known_symbols() == ("A",)
+    assert stored_series.known_symbols("1m") == ("A",)
     assert not Instrument.objects.filter(symbol="B").exists()
 
 
@@ -291,10 +291,10 @@ def test_the_inventory_counts_series_sources_and_corrections():
     assert (stored[2].first, stored[2].last) == (at("2024-03-01T00:01"), at("2024-03-01T00:20"))
 
 
-def test_known_symbols_may_be_asked_by_timeframe():
-    assert stored_series.known_symbols() == ()
+def test_known_symbols_are_asked_by_timeframe():
+    assert stored_series.known_symbols("1m") == ()
     market.upsert_bars([make_bars(2, "C"), make_bars(2, "A", timeframe="1d"), make_bars(2, "B")], "x")
-    assert stored_series.known_symbols() == ("A", "B", "C")
+    assert stored_series.known_symbols("1d") == ("A",)
     assert stored_series.known_symbols("1m") == ("B", "C")
 
 

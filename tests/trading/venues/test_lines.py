@@ -15,7 +15,7 @@ from websockets.asyncio.server import ServerConnection, serve
 from helios.errors import Transient
 from trading.venues.alpaca import stream as alpaca_stream
 from trading.venues.alpaca.client import Key as AlpacaKey
-from trading.venues.streaming import LARGEST, LONG
+from trading.venues.streaming import LARGEST, LONG, SILENT_S
 from trading.venues.valr import stream
 from trading.venues.valr.client import Key
 
@@ -31,12 +31,16 @@ def alpaca(url: str) -> alpaca_stream.Stream:
     return alpaca_stream.Stream(url, "/v2/iex", AlpacaKey(key_id="id", secret="secret"))
 
 
-async def ended(port: int, line: Callable[[str], Any] = valr, **options: Any) -> str:
+async def ended(port: int, line: Callable[[str], Any] = valr, *, silent_s: float = SILENT_S) -> str:
     """How a connection to a server on this machine ends."""
     with pytest.raises(Transient) as told:
         await asyncio.wait_for(
             line(f"http://127.0.0.1:{port}").listen(
-                ["BTCZAR"], lambda message: None, subscribed=lambda: None, again=asyncio.Queue(), **options
+                ["BTCZAR"],
+                lambda message: None,
+                subscribed=lambda: None,
+                again=asyncio.Event(),
+                silent_s=silent_s,
             ),
             60,
         )
@@ -145,7 +149,8 @@ def test_a_venue_of_long_messages_that_are_there_already_leaves_other_lines_thei
                     ["BTCZAR"],
                     between.append,
                     subscribed=lambda: None,
-                    again=asyncio.Queue(),  # type: ignore[arg-type]
+                    again=asyncio.Event(),
+                    silent_s=SILENT_S,
                 )
         beside.cancel()
         return str(told.value)

@@ -19,7 +19,7 @@ from tests.support.venues.valr import StandIn
 from tests.support.xrp_eth import real_tape
 from tiers.live.feed.trade_download import FetchedTrades, fetch_trades
 from trading.market.timestamps import moment
-from trading.market.trades import Trades, joined
+from trading.market.trades import Trades, concatenated
 from trading.models import MarketTrade
 from trading.venues import rest
 from trading.venues.alpaca import client as alpaca
@@ -44,7 +44,7 @@ def slept() -> list[float]:
 
 
 def told(market: MarketData, symbol: str, after: datetime = START, until: datetime = START + HOUR) -> Trades:
-    return joined(list(market.trades(market.pairs([symbol])[symbol], after, until)))
+    return concatenated(list(market.trades(market.pairs([symbol])[symbol], after, until)))
 
 
 def stored(market: MarketData, symbol: str, after: datetime, until: datetime) -> FetchedTrades:

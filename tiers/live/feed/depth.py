@@ -30,7 +30,7 @@ class BookSnapshot:
 
 
 @dataclass(slots=True)
-class _Heard:
+class _TrackedBook:
     """A book, the minute up to whose end it was noted, when it was asked for, and how often it was lost."""
 
     book: OrderBook
@@ -45,31 +45,33 @@ class OrderBooks:
 
     symbols: dict[str, str]
     checksum: Checksum | None = None
-    _heard: dict[str, _Heard] = field(init=False)
+    _books: dict[str, _TrackedBook] = field(init=False)
 
     def __post_init__(self) -> None:
         made = {code: OrderBook(symbol=symbol, checksum=self.checksum) for code, symbol in self.symbols.items()}
-        self._heard = {code: _Heard(book) for code, book in made.items()}
+        self._books = {code: _TrackedBook(book) for code, book in made.items()}
 
     def subscribed(self, now: int) -> None:
         """Every book is about to be told."""
-        for each in self._heard.values():
+        for each in self._books.values():
             each.book.lose()
             each.asked_at = now
 
-    def tell(self, told: Depth, now: int) -> BookSnapshot | None:
+    def apply(self, message: Depth, now: int) -> BookSnapshot | None:
         """Take in a message; the book as it was when the last minute ended, where this message is the first since.
 
         What is noted is known to be whole by this: the message goes on where it ended. A false one loses the book.
         """
-        each = self._heard[told.code]
-        noted = _note(each, min(told.at, now + SECOND), now)
+        each = self._books[message.code]
+        noted = _note(each, min(message.at, now + SECOND), now)
         try:
-            each.book.not_after(told.at, now + SECOND)
-            if told.whole:
-                each.book.whole(told.at, told.sequence, told.bids, told.asks, told.checksum)
+            each.book.not_after(message.at, now + SECOND)
+            if message.whole:
+                each.book.whole(message.at, message.sequence, message.bids, message.asks, message.checksum)
             else:
-                each.book.change(told.at, told.first, told.sequence, told.bids, told.asks, told.checksum)
+                each.book.change(
+                    message.at, message.first, message.sequence, message.bids, message.asks, message.checksum
+                )
         except OutOfStep as error:
             each.lost += 1
             if now_and_then(each.lost):
@@ -78,9 +80,9 @@ class OrderBooks:
 
     def answered(self, told: Depth, now: int) -> BookSnapshot | None:
         """The whole book as it was told on request just now; None where it is false, or nobody offers anything."""
-        each = self._heard[told.code]
+        each = self._books[told.code]
         each.book.lose()  # another one may stand before it than the stream had
-        self.tell(told, now)
+        self.apply(told, now)
         bids, asks = each.book.best(LEVELS)
         if not (bids or asks):
             return None
@@ -89,14 +91,14 @@ class OrderBooks:
     def to_ask(self, now: int) -> Sequence[str]:
         """The codes of the books that shall be told once more; each is asked for now and then."""
         codes = [
-            code for code, each in self._heard.items() if each.book.sequence is None and now - each.asked_at >= PATIENCE
+            code for code, each in self._books.items() if each.book.sequence is None and now - each.asked_at >= PATIENCE
         ]
         for code in codes:
-            self._heard[code].asked_at = now
+            self._books[code].asked_at = now
         return codes
 
 
-def _note(each: _Heard, at: int, now: int) -> BookSnapshot | None:
+def _note(each: _TrackedBook, at: int, now: int) -> BookSnapshot | None:
     """The book at the last full minute before `at`, once, if it was known then; none of a time long ago."""
     end = (at - 1) // MINUTE * MINUTE
     if each.book.sequence is None or end <= max(each.noted, now - CORRECTED) or each.book.at > end:

@@ -20,13 +20,13 @@ from helios.db.failures import UNAVAILABLE
 from helios.events.bus import Event
 from tiers.contracts import ALWAYS_OPEN, calendar
 from tiers.ingest.bar_problems import Problem
-from tiers.ingest.minutes import Closed, Higher, sane
+from tiers.ingest.minutes import Closed, DueBar, sane
 from tiers.ingest.validate import keep_the_rules, validate
 from tiers.live.feed.depth import BookSnapshot
 from trading.enums import Timeframe
 from trading.events import MarketEvent, TickerEvent
 from trading.market import write as market
-from trading.market.bars import FIELDS, Bars, BarTable, Figures, union
+from trading.market.bars import FIELDS, Bars, BarTable, BarValues, union
 from trading.market.order_book_write import store_books
 from trading.market.read import of_minutes
 from trading.market.timeframes import seconds
@@ -36,58 +36,53 @@ from trading.venues.streaming import Ticker
 
 DATABASE = "postgres_db"
 TELL_S: Final = 60.0
-_TOLD: Final[dict[str, float]] = {}  # when the bad bars of a symbol were last told, by the monotonic clock
+_WARNED: Final[dict[str, float]] = {}  # when the bad bars of a symbol were last told, by the monotonic clock
 _COVER: Final = """
 INSERT INTO feed_coverage AS known (symbol, until, updated_at)
 SELECT *, now() FROM unnest(%s::text[], %s::timestamptz[])
 ON CONFLICT (symbol) DO UPDATE SET until = greatest(known.until, excluded.until), updated_at = now() RETURNING 1
 """
-_Rows = dict[tuple[str, str], dict[int, Figures]]  # by symbol and timeframe, and by close
+_Rows = dict[tuple[str, str], dict[int, BarValues]]  # by symbol and timeframe, and by close
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class KnownMinute:
     """What became known of a symbol: a minute, the higher bars that it completes, and up to where all is known."""
 
     closed: Closed
-    higher: list[Higher]
+    higher: list[DueBar]
     until: int
 
 
-def away(error: Exception) -> bool:
-    """Whether the database is at fault, and not what it was to store."""
-    return isinstance(error, UNAVAILABLE)
-
-
-def write(told: Sequence[Told], source: str) -> list[Event]:
+def write(told: Sequence[KnownMinute], source: str) -> list[Event]:
     """Store minutes, all or nothing; `write_known` belongs behind it. Returns what the event bus is to tell of them."""
     rows: _Rows = defaultdict(dict)
     for one in told:
         if one.closed.row is not None:
             rows[one.closed.symbol, Timeframe.M1.value][one.closed.close] = one.closed.row
-    with breaker(DATABASE, record_if=away), transaction.atomic():
+    with breaker(DATABASE, record_if=_is_outage), transaction.atomic():
         market.upsert_bars(_batches(rows), source)
     return _events(rows)
 
 
-def write_known(told: Sequence[Told], source: str) -> list[Event]:
+def write_known(told: Sequence[KnownMinute], source: str) -> list[Event]:
     """Store the bars above minutes that are stored, and how far each symbol is known; all or nothing.
 
     A higher bar is made of the minutes that are stored, whoever has corrected one of them. Whoever ends before is
     followed by a process that asks for the minutes anew, and makes these bars of them. Returns as `write`.
     """
     until = {one.closed.symbol: one.until for one in told}
-    with breaker(DATABASE, record_if=away), transaction.atomic():
-        market.lock_bars([], also=until)
+    with breaker(DATABASE, record_if=_is_outage), transaction.atomic():
+        market.lock_symbols(until)
         higher = _higher(told)
         market.upsert_bars(_batches(higher), source)
         cover(until)
     return _events(higher)
 
 
-def write_further(further: Sequence[Closed | BookSnapshot]) -> None:
+def write_trades_and_books(further: Sequence[Closed | BookSnapshot]) -> None:
     """Store the trades of minutes, and order books; all or nothing."""
-    with breaker(DATABASE, record_if=away), transaction.atomic():
+    with breaker(DATABASE, record_if=_is_outage), transaction.atomic():
         _write_trades([one for one in further if isinstance(one, Closed)])
         books = (one for one in further if isinstance(one, BookSnapshot))
         store_books([(one.symbol, one.ts, one.sequence, one.bids, one.asks) for one in books])
@@ -102,7 +97,7 @@ def _events(rows: _Rows) -> list[Event]:
     ]
 
 
-def bar_event(symbol: str, timeframe: str, close: int, row: Figures) -> Event:
+def bar_event(symbol: str, timeframe: str, close: int, row: BarValues) -> Event:
     """The event of one bar."""
     return MarketEvent(symbol=symbol, timeframe=timeframe, bar_ts=moment(close), **dict(zip(FIELDS, row, strict=True)))
 
@@ -119,7 +114,7 @@ def cover(until: dict[str, int]) -> None:
     statements.fetch(_COVER, [symbols, [moment(until[symbol]) for symbol in symbols]])
 
 
-def _higher(told: Sequence[Told]) -> _Rows:
+def _higher(told: Sequence[KnownMinute]) -> _Rows:
     """The bars that are due, of the minutes that are stored; none while one of these is still to come."""
     due = {(one.closed.symbol, bar.timeframe, bar.close): bar.n for one in told for bar in one.higher}
     found: _Rows = defaultdict(dict)
@@ -128,7 +123,7 @@ def _higher(told: Sequence[Told]) -> _Rows:
     wanted = [(symbol, close // SECOND, seconds(timeframe)) for symbol, timeframe, close in due]
     for (symbol, timeframe, close), (n, *row) in zip(due, of_minutes(wanted), strict=True):
         if n >= due[symbol, timeframe, close]:
-            found[symbol, timeframe][close] = cast("Figures", tuple(row))
+            found[symbol, timeframe][close] = cast("BarValues", tuple(row))
     return found
 
 
@@ -169,9 +164,9 @@ def tell_bad(problems: Sequence[Problem]) -> None:
     now = time.monotonic()
     for symbol in {each.symbol for each in problems}:
         of_it = [str(each) for each in problems if each.symbol == symbol]
-        if now - _TOLD.get(symbol, -inf) < TELL_S:
+        if now - _WARNED.get(symbol, -inf) < TELL_S:
             continue
-        _TOLD[symbol] = now
+        _WARNED[symbol] = now
         data = {"problem": of_it[0], "n": len(of_it)}
         logger.bind(symbol=symbol, **data).warning("feed.bad_bar")
         events.record(kind="feed.bad_bar", severity="warning", source="tiers.feed", subject=symbol, data=data)
@@ -186,3 +181,8 @@ def _write_trades(closed: Sequence[Closed]) -> None:
             if price > 0 and quantity > 0
         ]
     )
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether the database is at fault, and not what it was to store."""
+    return isinstance(error, UNAVAILABLE)

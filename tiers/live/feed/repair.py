@@ -17,7 +17,7 @@ from tiers.live.feed import recorder
 from trading.enums import Timeframe
 from trading.market import gaps
 from trading.market import write as market
-from trading.market.bars import FIELDS, Bars, BarTable, Figures, concatenated
+from trading.market.bars import FIELDS, Bars, BarTable, BarValues, concatenated
 from trading.market.calendars import Calendar, calendar
 from trading.market.lots import USUAL_CALENDARS
 from trading.market.timeframes import seconds
@@ -39,7 +39,7 @@ class Fetched:
 
     until: datetime
     stored: Results = field(default_factory=dict)
-    rows: dict[int, Figures] = field(default_factory=dict)
+    rows: dict[int, BarValues] = field(default_factory=dict)
     bad: tuple[Problem, ...] = ()
     outside: int = 0
     silent: gaps.Gap | None = None
@@ -142,7 +142,7 @@ def resumed(symbol: str, until: datetime, *, grace: int, of_trades: bool, tick: 
     hour = until.replace(minute=0, second=0, microsecond=0)
     of_hour = {"symbol": symbol, "timeframe": Timeframe.M1.value}
     stored = MarketOHLC.objects.filter(**of_hour, bar_ts__gt=hour, bar_ts__lte=until).values_list("bar_ts", *FIELDS)
-    rows: dict[int, Figures] = {microseconds(bar_ts): (o, h, low, c, v) for bar_ts, o, h, low, c, v in stored}
+    rows: dict[int, BarValues] = {microseconds(bar_ts): (o, h, low, c, v) for bar_ts, o, h, low, c, v in stored}
     lacking = MarketGap.objects.filter(**of_hour, until__gt=hour, until__lte=until).values_list("until", flat=True)
     before = MarketOHLC.objects.filter(symbol=symbol, timeframe=Timeframe.M1, bar_ts__lte=until).order_by("-bar_ts")
     last = before.values_list("close", flat=True).first()
@@ -151,6 +151,6 @@ def resumed(symbol: str, until: datetime, *, grace: int, of_trades: bool, tick: 
     return made
 
 
-def _rows(bars: Bars) -> dict[int, Figures]:
+def _rows(bars: Bars) -> dict[int, BarValues]:
     columns = [getattr(bars, name)[:, 0].tolist() for name in FIELDS]
     return dict(zip(bars.ts.astype("datetime64[us]").astype(int).tolist(), zip(*columns, strict=True), strict=True))

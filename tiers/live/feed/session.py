@@ -31,11 +31,11 @@ from helios.logs import now_and_then
 from tiers.ingest.minutes import GRACE, Closed, Minutes, sane
 from tiers.live.feed import recorder, repair
 from tiers.live.feed.depth import BookSnapshot, OrderBooks
-from tiers.live.feed.recorder import Told
+from tiers.live.feed.recorder import KnownMinute
 from tiers.live.feed.writer import Writer
 from trading.enums import Timeframe
 from trading.market import gaps
-from trading.market.bars import Figures
+from trading.market.bars import BarValues
 from trading.market.calendars import Calendar, calendar
 from trading.market.instruments import ensure_instrument
 from trading.market.lots import USUAL_CALENDARS
@@ -72,8 +72,8 @@ class Session:
     _minutes: dict[str, Minutes] = field(default_factory=dict)
     _hours: dict[str, Calendar] = field(default_factory=dict)
     _books: OrderBooks = field(init=False)
-    _again: asyncio.Queue[Sequence[str]] = field(default_factory=asyncio.Queue)
-    _told: queue.SimpleQueue[Told | BookSnapshot | Event | None] = field(default_factory=queue.SimpleQueue)
+    _again: asyncio.Event = field(default_factory=asyncio.Event)
+    _waiting: queue.SimpleQueue[KnownMinute | BookSnapshot | Event | None] = field(default_factory=queue.SimpleQueue)
     _asked: queue.SimpleQueue[tuple[str, int, int] | None] = field(default_factory=queue.SimpleQueue)
     _asking: dict[str, float] = field(default_factory=dict)  # until when, by the monotonic clock, nothing is asked for
     _refused: Counter[str] = field(default_factory=Counter)  # how often, since something was last known
@@ -82,6 +82,7 @@ class Session:
     _connected: bool = False
     _unread: int = 0
     _ahead: int = 0  # how far the venue's clock is ahead of ours, in microseconds
+    _known_skew_s: float = 0.0  # as it was last told
     _ending: threading.Event = field(default_factory=threading.Event)
     _n_repaired: int = 0
     _writer: Writer = field(init=False)
@@ -89,7 +90,7 @@ class Session:
     def __post_init__(self) -> None:
         source = self.venue.source(self.pairs[0]) if self.stream is None else self.stream.source
         self._writer = Writer(
-            bus=self.bus, source=source, n_pairs=len(self.pairs), told=self._told, ending=self._ending
+            bus=self.bus, source=source, n_pairs=len(self.pairs), waiting=self._waiting, ending=self._ending
         )
 
     @property
@@ -119,7 +120,7 @@ class Session:
         finally:
             self._ending.set()
             self.venue.end_waits()
-            self._told.put(None)
+            self._waiting.put(None)
             self._asked.put(None)
             for thread in threads:
                 await asyncio.to_thread(thread.join)
@@ -153,8 +154,7 @@ class Session:
     def _subscribed(self) -> None:
         now, self._connected = self._now(), True
         self._books.subscribed(now)
-        while not self._again.empty():  # what the line before was not asked any more
-            self._again.get_nowait()
+        self._again.clear()  # what the line before was not asked any more
         for each in self._minutes.values():
             each.heard_from = now
         logger.bind(pairs=len(self._minutes)).info("feed.subscribed")
@@ -173,15 +173,15 @@ class Session:
         minutes = self._minutes[found.code]
         now = self._now()
         if isinstance(found, Depth):
-            if (noted := self._books.tell(found, now)) is not None:
-                self._told.put(noted)
+            if (noted := self._books.apply(found, now)) is not None:
+                self._waiting.put(noted)
         elif isinstance(found, Ticker):
             if now - self._tickers.get(found.code, 0) >= TICKERS and found.at <= now + SKEW:
                 self._tickers[found.code] = now
-                self._told.put(recorder.ticker_event(minutes.symbol, found))
+                self._waiting.put(recorder.ticker_event(minutes.symbol, found))
         elif isinstance(found, MinuteBar):
             over = found.close <= now + SKEW  # the bar of a minute that is not over says nothing yet
-            if over and _n_due(self._hours[found.code], found.close - MINUTE, found.close):
+            if over and _is_open(self._hours[found.code], found.close - MINUTE, found.close):
                 if found.row is not None and sane(found.row) and (doubt := minutes.doubt(found.row)):
                     self._doubt(minutes, doubt)
                 else:
@@ -203,19 +203,19 @@ class Session:
                 logger.bind(symbol=closed.symbol, close=moment(closed.close)).info("feed.trades_differ")
             if self._writer.behind:
                 closed = replace(closed, trades=())  # for want of room; its bar is kept
-            self._told.put(Told(closed=closed, higher=minutes.higher(before), until=minutes.until))
+            self._waiting.put(KnownMinute(closed=closed, higher=minutes.higher(before), until=minutes.until))
 
     async def _watch(self) -> None:
         """Ask for what is overdue, each pair's in one request at a time, and for order books that are lost."""
         while True:
             self._forget_open()
-            if self._connected and self._again.empty() and self._books.to_ask(self._now()):
-                self._again.put_nowait([*self._minutes])  # all of them: who names some may leave the others
+            if self._connected and not self._again.is_set() and self._books.to_ask(self._now()):
+                self._again.set()  # of all books: who names some may leave the others
             for code, minutes in self._minutes.items():
                 wanted = minutes.overdue(self._now())
                 if wanted is None or time.monotonic() < self._asking.get(code, 0.0):
                     continue
-                if not _n_due(self._hours[code], *wanted):
+                if not _is_open(self._hours[code], *wanted):
                     self._know(minutes, *wanted, {})
                 else:
                     self._asking[code] = inf
@@ -236,21 +236,21 @@ class Session:
             self._n_repaired += sum(one.inserted + one.corrected for one in found.stored.values())
             for close, row in found.rows.items():
                 if after < close <= known and minutes.known.get(close) != row:  # else it was told by the stream
-                    self._told.put(recorder.bar_event(minutes.symbol, Timeframe.M1, close, row))
+                    self._waiting.put(recorder.bar_event(minutes.symbol, Timeframe.M1, close, row))
             self._know(minutes, after, known, found.rows, [each for each in found.unusable if each > after])
         self._refused[code] = 0 if known > after else self._refused[code] + 1
         pause_s = _doubled(WATCH_S, self._refused[code]) if self._refused[code] else 0.0
         self._asking[code] = time.monotonic() + pause_s
 
     def _know(
-        self, minutes: Minutes, after: int, known: int, rows: dict[int, Figures], unusable: Sequence[int] = ()
+        self, minutes: Minutes, after: int, known: int, rows: dict[int, BarValues], unusable: Sequence[int] = ()
     ) -> None:
         """All of (after, known] is known, and with it what was told behind it: a bar above may be whole by that."""
         before = minutes.until
         minutes.answered(after, known, rows, unusable)
         if minutes.until > before:
             closed = Closed(symbol=minutes.symbol, close=minutes.until, row=None)
-            self._told.put(Told(closed=closed, higher=minutes.higher(before), until=minutes.until))
+            self._waiting.put(KnownMinute(closed=closed, higher=minutes.higher(before), until=minutes.until))
 
     async def _compare_clocks(self) -> None:
         """What the venue names by its clock is judged by its clock."""
@@ -269,9 +269,9 @@ class Session:
         except HeliosError as error:
             logger.bind(error=error_text(error)).warning("feed.clock_unknown")
             return
-        moved_s = skew_s - self._ahead / SECOND
         self._ahead = round(skew_s * SECOND) if SKEWED_S < abs(skew_s) <= MOST_SKEW_S else 0
-        if abs(moved_s) > SKEWED_S:
+        if abs(skew_s - self._known_skew_s) > SKEWED_S:
+            self._known_skew_s = skew_s
             logger.bind(ahead_s=round(skew_s, 3)).warning("feed.clock_skew")
             self._tell("feed.clock_skew", {"ahead_s": round(skew_s, 3)})
         close_old_connections()
@@ -323,7 +323,7 @@ class Session:
                     logger.bind(symbol=pair.symbol, error=error_text(error)).warning("feed.no_book")
                     continue
                 if noted is not None:
-                    self._told.put(noted)
+                    self._waiting.put(noted)
 
 
 def _reporting(target: Callable[[], None], loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
@@ -348,7 +348,7 @@ def _tick(pair: Pair) -> float:
     return 0.0 if pair.lot is None else float(pair.lot.price_tick)
 
 
-def _n_due(hours: Calendar, after: int, until: int) -> int:
-    """How many minutes of (after, until], in microseconds, lie in sessions."""
+def _is_open(hours: Calendar, after: int, until: int) -> bool:
+    """Whether any minute of (after, until], in microseconds, lies in a session."""
     first, last = hours.index("1m", np.array([after, until], "datetime64[us]"))
-    return int(last - first)
+    return bool(last > first)

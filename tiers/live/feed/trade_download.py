@@ -11,7 +11,7 @@ from helios.errors import Transient
 from tiers.ingest.bar_problems import Problem
 from tiers.ingest.trades import judge
 from trading.market.trade_write import store_trades
-from trading.market.trades import Trades, joined
+from trading.market.trades import Trades, concatenated
 from trading.venues.base import MarketData, Pair
 
 MOST_TRADES: Final = 5_000_000  # of a pair in a day; what is more is a mistake
@@ -50,7 +50,7 @@ def fetch_trades(
             raise Transient(f"{venue.name} must tell {MOST_TRADES:,} trades of {pair.code} a day at most, went on")
     if not tables:
         return FetchedTrades()
-    judged = judge(joined(tables), not_after=until)
+    judged = judge(concatenated(tables), not_after=until)
     good = judged.trades
     columns = [getattr(good, name).tolist() for name in ("trade_id", "side", "price", "quantity")]
     times = good.ts.astype("datetime64[us]").astype(int).tolist()

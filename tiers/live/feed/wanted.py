@@ -8,8 +8,9 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.utils import timezone
+from loguru import logger
 
-from helios.errors import DataError
+from helios.errors import DataError, Transient
 from trading import symbols
 from trading.enums import FeedKind
 from trading.market.days import parse_range
@@ -55,11 +56,15 @@ def by_books(name: str) -> list[str]:
 def pairs(venue: MarketData, wanted: Sequence[str], *, strict: bool) -> list[Pair]:
     """The venue's pairs of these instruments; those that it does not have are left out, or, if `strict`, refused.
 
-    Raises: DataError, and as the venue's requests.
+    Raises: DataError, `Transient` where none is left, and as the venue's requests.
     """
     offered = venue.pairs(wanted)
     unknown = [name for name in wanted if name not in offered]
     if unknown and strict:
         some = ", ".join(sorted(offered)[:3])
         raise DataError(f"--pairs must be pairs of {venue.name}, such as {some}; {unknown[0]} is none")
+    if unknown:
+        logger.bind(venue=venue.name, symbols=unknown).warning("feed.unknown_pairs")
+    if len(unknown) == len(wanted):
+        raise Transient(f"{venue.name} has none of {', '.join(wanted)}")
     return [offered[name] for name in wanted if name in offered]

@@ -20,7 +20,7 @@ from helios.events.bus import Bus, Event
 from tiers.ingest.minutes import Closed
 from tiers.live.feed import recorder
 from tiers.live.feed.depth import BookSnapshot
-from tiers.live.feed.recorder import Told
+from tiers.live.feed.recorder import KnownMinute
 
 LONGEST_PAUSE_S = 30.0
 AT_ONCE = 1_000  # that wait to be stored, in one transaction
@@ -39,48 +39,48 @@ class Writer:
     bus: Bus
     source: str  # of the bars
     n_pairs: int = AT_ONCE  # whose bars come together
-    told: queue.SimpleQueue[Told | BookSnapshot | Event | None] = field(default_factory=queue.SimpleQueue)
+    waiting: queue.SimpleQueue[KnownMinute | BookSnapshot | Event | None] = field(default_factory=queue.SimpleQueue)
     ending: threading.Event = field(default_factory=threading.Event)
     n_stored: int = 0  # bars so far
-    _unknown: list[Told] = field(default_factory=list)  # stored, but for the bars above and how far all is known
-    _further: deque[Closed | BookSnapshot] = field(  # stored while no bar waits
+    _unknown: list[KnownMinute] = field(default_factory=list)  # stored, but for the bars above and how far all is known
+    _trades_and_books: deque[Closed | BookSnapshot] = field(  # stored while no bar waits
         default_factory=partial(deque, maxlen=2 * MOST_WAITING)
     )
 
     @property
     def behind(self) -> bool:
         """Whether so much waits that there is no room for more trades."""
-        return self.told.qsize() + len(self._further) > MOST_WAITING
+        return self.waiting.qsize() + len(self._trades_and_books) > MOST_WAITING
 
     def run(self) -> None:
         """Store what closes, then the bars above it, and in parts, while nothing closes, the trades and order books."""
         self._store(recorder.write_known, [])  # so that the first minute waits for no connection
         more, again = True, 0.0  # when a part that could not be stored is tried again, by the monotonic clock
-        while more or self._further:
+        while more or self._trades_and_books:
             told = self._gathered(again - time.monotonic()) if more else []
             more = more and None not in told
-            closed = [one for one in told if isinstance(one, Told)]
+            closed = [one for one in told if isinstance(one, KnownMinute)]
             if closed and not self._store(recorder.write, closed):
                 return
             self._unknown += closed
-            self._further.extend(one for one in told if isinstance(one, BookSnapshot))
+            self._trades_and_books.extend(one for one in told if isinstance(one, BookSnapshot))
             if published := [one for one in told if isinstance(one, Event)]:
                 self._publish(published)
-            if self._unknown and (not more or self.told.empty() or len(self._unknown) > AT_ONCE):
+            if self._unknown and (not more or self.waiting.empty() or len(self._unknown) > AT_ONCE):
                 if not self._store(recorder.write_known, self._unknown):
                     return
-                self._further.extend(part for one in self._unknown for part in _parts(one.closed))
+                self._trades_and_books.extend(part for one in self._unknown for part in _parts(one.closed))
                 self._unknown = []
-            elif self._further and (not more or (self.told.empty() and time.monotonic() >= again)):
+            elif self._trades_and_books and (not more or (self.waiting.empty() and time.monotonic() >= again)):
                 again = 0.0 if self._store_part() else time.monotonic() + LATER_S
 
-    def _gathered(self, pause_s: float) -> list[Told | BookSnapshot | Event | None]:
+    def _gathered(self, pause_s: float) -> list[KnownMinute | BookSnapshot | Event | None]:
         """What came in short order, or since the last was stored; None ends it.
 
         Waits for it, but no longer than the pause before what is to be stored without haste.
         """
         try:
-            found = [self.told.get(timeout=max(0.0, pause_s) if self._further else None)]
+            found = [self.waiting.get(timeout=max(0.0, pause_s) if self._trades_and_books else None)]
         except queue.Empty:
             return []
         begun = heard = now = time.monotonic()
@@ -88,33 +88,33 @@ class Writer:
         while n + 1 < self.n_pairs and now < min(begun + GATHERED_S, heard + QUIET_S):
             time.sleep(LOOK_S)  # asleep: woken by each it would take the interpreter from who hears them
             now = time.monotonic()
-            if n != (n := self.told.qsize()):
+            if n != (n := self.waiting.qsize()):
                 heard = now
-        while found[-1] is not None and len(found) < AT_ONCE and not self.told.empty():
-            found.append(self.told.get())
+        while found[-1] is not None and len(found) < AT_ONCE and not self.waiting.empty():
+            found.append(self.waiting.get())
         return found
 
     def _store_part(self) -> bool:
         """Store the next trades and order books; what cannot be now waits, and is left at the end or for good."""
         part, size = list[Closed | BookSnapshot](), 0
-        while self._further and size < A_PART:
-            part.append(one := self._further.popleft())
+        while self._trades_and_books and size < A_PART:
+            part.append(one := self._trades_and_books.popleft())
             size += len(one.trades) if isinstance(one, Closed) else len(one.bids)
         try:
-            recorder.write_further(part)
+            recorder.write_trades_and_books(part)
         except (Transient, *UNAVAILABLE) as error:
             logger.bind(error=error_text(error), further=len(part)).warning("feed.not_stored")
             close_old_connections()
             if self.ending.is_set():
-                self._further.clear()
+                self._trades_and_books.clear()
             else:
-                self._further.extendleft(reversed(part))
+                self._trades_and_books.extendleft(reversed(part))
             return False
         except DatabaseError as error:  # as two trades of one name: it never can be stored
             logger.bind(error=error_text(error), further=len(part)).error("feed.left_out")
         return True
 
-    def _store(self, write: Callable[[Sequence[Told], str], list[Event]], closed: Sequence[Told]) -> bool:
+    def _store(self, write: Callable[[Sequence[KnownMinute], str], list[Event]], closed: Sequence[KnownMinute]) -> bool:
         """Try until they are stored, and tell them; what cannot be is left. False at the end: the next process asks.
 
         Nothing that comes later may be stored then: how far a symbol is known would pass over them.

@@ -162,7 +162,7 @@ class Command(PlainCommand):
         if options["replace"]:
             self.assumed.append(f"the stored actions of {symbol} are removed first")
         with transaction.atomic():
-            market.lock_symbol(symbol)
+            market.lock_symbols([symbol])
             self.assumed += action_storage.check(symbol, found, replaced=options["replace"])
             if options["dry_run"]:
                 return []

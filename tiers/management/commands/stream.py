@@ -25,9 +25,9 @@ from helios.plain_command import PlainCommand
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.live import relay
-from tiers.live.alone import Alone
 from tiers.live.feed import wanted
 from tiers.live.feed.session import Session
+from tiers.live.work_lock import WorkLock
 from trading.venues.registry import STREAMED, market_data, streams
 
 LOOK_S = 5.0  # between looks at which instruments books trade
@@ -46,7 +46,7 @@ class Command(PlainCommand):
         parser.add_argument(
             "--exchange",
             help=f"{', '.join(STREAMED)}, or any of ccxt, as binance, which is asked each minute; "
-            f"default: {' and '.join(STREAMED)}",
+            f"default: {' and '.join(STREAMED)}, with --pairs {STREAMED[0]}",
         )
         parser.add_argument(
             "--pairs", nargs="+", metavar="PAIR", help="such as BTC-ZAR; default: what active books trade there"
@@ -101,7 +101,7 @@ def _names(exchange: str, given: list[str] | None) -> list[str] | None:
 
 async def _stream(exchange: str, names: list[str] | None, say: Say) -> None:
     """Hear the pairs that are wanted, and anew when others are, or when a flag chooses another way."""
-    alone, chosen, waits = Alone("feed"), _Chosen(), False
+    alone, chosen, waits = WorkLock("feed"), _Chosen(), False
     while True:
         chosen = await asyncio.to_thread(_chosen, exchange, names, alone, chosen)
         if not chosen.symbols:
@@ -128,10 +128,8 @@ async def _stream(exchange: str, names: list[str] | None, say: Say) -> None:
 
 async def _hear(sessions: list[Session], chosen: _Chosen, look: Callable[[], _Chosen], say: Say) -> None:
     """Run the sessions until something else is chosen than now, or one of them fails."""
-    if not sessions:
-        raise Transient("of what is wanted there is nothing at this venue")
     running = [asyncio.create_task(each.run()) for each in sessions]
-    say(f"Hearing {', '.join(chosen.symbols)}; Ctrl-C ends it.")
+    say(f"Hearing {', '.join(pair.symbol for each in sessions for pair in each.pairs)}; Ctrl-C ends it.")
     said, stored = time.monotonic(), 0
     try:
         while not any(each.done() for each in running) and await asyncio.to_thread(look) == chosen:
@@ -157,7 +155,7 @@ class _Chosen:
     by_change: frozenset[str] = frozenset()
 
 
-def _chosen(exchange: str, names: list[str] | None, alone: Alone, before: _Chosen) -> _Chosen:
+def _chosen(exchange: str, names: list[str] | None, alone: WorkLock, before: _Chosen) -> _Chosen:
     """What is wanted now; each look is a sign of life for whoever watches the process.
 
     While the database is away nothing is wanted otherwise than `before`.

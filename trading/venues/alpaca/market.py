@@ -32,14 +32,14 @@ from trading.market.trades import Trades
 from trading.venues.alpaca.client import MOST_ROWS, Client, coins, stocks
 from trading.venues.answers import Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
-from trading.venues.rest import OfClient
+from trading.venues.rest import ClientMarket
 from trading.venues.streaming import Depth
 
 VENUE: Final = "ALPACA"
 TRADES_AT_ONCE: Final = timedelta(hours=1)
 LENGTHS: Final = {Timeframe.M1.value: TimeFrame.Minute, Timeframe.D1.value: TimeFrame.Day}
 EXAMPLES: Final = ("ALPACA:AAPL", "ALPACA:BTC/USD")
-_SAID: Final = Answers("Alpaca")
+_ANSWERS: Final = Answers("Alpaca")
 _STOCK: Final = re.compile(r"[A-Z]{1,6}(\.[A-Z]{1,3})?")
 _COIN: Final = re.compile(r"[A-Z0-9]{1,10}/[A-Z]{2,6}")
 SIDES: Final = {"B": Side.BUY.value, "S": Side.SELL.value, "": ""}  # of a stock it is not told
@@ -48,7 +48,7 @@ FIELDS: Final = ("o", "h", "l", "c", "v")
 
 
 @dataclass(frozen=True, slots=True)
-class Market(OfClient):
+class Market(ClientMarket):
     """Alpaca as a source; see `trading.venues.base.MarketData`. `feed` is the one of stocks: iex or sip."""
 
     client: Client
@@ -81,7 +81,7 @@ class Market(OfClient):
             found: Any = stocks(self.client).get_stock_latest_quote(of_feed)
         else:
             found = coins(self.client).get_crypto_latest_quote(CryptoLatestQuoteRequest(symbol_or_symbols=pair.code))
-        return quote(pair.code, _SAID.field(found, pair.code, "the newest quote of each"))
+        return quote(pair.code, _ANSWERS.field(found, pair.code, "the newest quote of each"))
 
     def bars(
         self, pair: Pair, timeframe: str, after: datetime, until: datetime
@@ -126,14 +126,14 @@ def _of(pair: Pair, found: Any, what: str) -> list[Mapping[str, Any]]:
     others = [code for code in found if code != pair.code]
     if others:
         raise Transient(f"Alpaca must answer with {what} of {pair.code}, was one of {others[0]}")
-    return _SAID.rows(found.get(pair.code, []), what)
+    return _ANSWERS.rows(found.get(pair.code, []), what)
 
 
 def trade_id(row: Mapping[str, Any]) -> str:
     """What tells a trade from all others of its symbol; a stock's number does so within its exchange and time only."""
-    number, exchange = _SAID.field(row, "i", "a trade"), row.get("x", "")
-    name = f"{exchange}-{number}-{_SAID.field(row, 't', 'a trade')}" if exchange else number
-    return _SAID.named({"i": name}, "i")
+    number, exchange = _ANSWERS.field(row, "i", "a trade"), row.get("x", "")
+    name = f"{exchange}-{number}-{_ANSWERS.field(row, 't', 'a trade')}" if exchange else number
+    return _ANSWERS.named({"i": name}, "i")
 
 
 def _pair(symbol: str) -> Pair | None:
@@ -146,28 +146,28 @@ def _pair(symbol: str) -> Pair | None:
 
 
 def _bar(row: Mapping[str, Any], pair: Pair, timeframe: str) -> BarRow:
-    open_, high, low, close, volume = (_SAID.loose(row, name) for name in FIELDS)
-    return closed(_SAID.time(_SAID.field(row, "t", "a bar")), pair, timeframe), open_, high, low, close, volume
+    open_, high, low, close, volume = (_ANSWERS.loose(row, name) for name in FIELDS)
+    return closed(_ANSWERS.time(_ANSWERS.field(row, "t", "a bar")), pair, timeframe), open_, high, low, close, volume
 
 
 def quote(code: str, row: Any) -> Depth:
     """The best bid and the best ask. Raises: `Transient`."""
-    at = microseconds(_SAID.time(_SAID.field(row, "t", "a quote")))
+    at = microseconds(_ANSWERS.time(_ANSWERS.field(row, "t", "a quote")))
     bids, asks = _offers(row, "bp", "bs"), _offers(row, "ap", "as")
     return Depth(code, at, sequence=at, bids=bids, asks=asks, whole=True)
 
 
 def _offers(row: Any, price: str, size: str) -> list[Offer]:
     """The best of one side; a price of 0 says that there is none."""
-    at = _SAID.decimal(row, price)
-    return [(f"{at:f}", f"{at:f}", f"{_SAID.decimal(row, size):f}")] if at else []
+    at = _ANSWERS.decimal(row, price)
+    return [(f"{at:f}", f"{at:f}", f"{_ANSWERS.decimal(row, size):f}")] if at else []
 
 
 def _trade(row: Mapping[str, Any]) -> TradeRow:
-    at, side = _SAID.time(_SAID.field(row, "t", "a trade")), row.get("tks", "")
+    at, side = _ANSWERS.time(_ANSWERS.field(row, "t", "a trade")), row.get("tks", "")
     if shown(side) not in SIDES:
         raise Transient(f"Alpaca must tell tks as B or S, was {shown(side)!r}")
-    return at, _SAID.loose(row, "p"), _SAID.loose(row, "s"), SIDES[side], trade_id(row)
+    return at, _ANSWERS.loose(row, "p"), _ANSWERS.loose(row, "s"), SIDES[side], trade_id(row)
 
 
 def closed(start: datetime, pair: Pair, timeframe: str) -> datetime:

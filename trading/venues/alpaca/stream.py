@@ -24,7 +24,6 @@ from trading.venues.alpaca.market import FIELDS, SIDES, quote, trade_id
 from trading.venues.answers import Answers, shown
 from trading.venues.streaming import (
     OPEN_S,
-    SILENT_S,
     Line,
     Message,
     MinuteBar,
@@ -34,7 +33,7 @@ from trading.venues.streaming import (
 )
 
 TOO_MANY: Final = 405
-_SAID: Final = Answers("Alpaca's stream")
+_ANSWERS: Final = Answers("Alpaca's stream")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +64,8 @@ class Stream:
         heard: Callable[[bytes], None],
         *,
         subscribed: Callable[[], None],
-        again: asyncio.Queue[Sequence[str]],  # noqa: ARG002 - each quote tells all that it tells of a book
-        silent_s: float = SILENT_S,
+        again: asyncio.Event,  # noqa: ARG002 - each quote tells all that it tells of a book
+        silent_s: float,
     ) -> None:
         # while the market is closed nothing comes but the answers to our pings
         pings = {"ping_interval": silent_s / 3, "ping_timeout": silent_s * 2 / 3}
@@ -124,7 +123,7 @@ def _message(row: Mapping[str, Any]) -> Message | None:
     if kind in ("b", "u"):
         return _bucket(row)
     if kind == "t":
-        at, price, quantity = read_time(row["t"]), _SAID.number(row, "p"), _SAID.number(row, "s")
+        at, price, quantity = read_time(row["t"]), _ANSWERS.number(row, "p"), _ANSWERS.number(row, "s")
         return Trade(_code(row), at, price, quantity, SIDES[row.get("tks", "")], trade_id(row))
     if kind == "q":
         return quote(_code(row), row)
@@ -135,7 +134,7 @@ def _bucket(row: Mapping[str, Any]) -> MinuteBar:
     start = read_time(row["t"])
     if start % MINUTE:
         raise ValueError(row["t"])
-    open_, high, low, close, volume = (_SAID.number(row, name) for name in FIELDS)
+    open_, high, low, close, volume = (_ANSWERS.number(row, name) for name in FIELDS)
     return MinuteBar(_code(row), start + MINUTE, None if volume == 0 else (open_, high, low, close, volume))
 
 

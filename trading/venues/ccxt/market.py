@@ -25,11 +25,10 @@ from trading.market.trades import Trades
 from trading.venues.answers import SIDES, Answers, BarRow, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
 from trading.venues.ccxt.client import Client
-from trading.venues.rest import OfClient, ahead_s
+from trading.venues.rest import ClientMarket, ahead_s
 from trading.venues.streaming import YEARS, Depth
 
 USUAL_LIMIT: Final = 300  # bars in one answer, where ccxt does not know
-SECOND: Final = timedelta(seconds=1)
 SILENT: Final = timedelta(hours=1)  # some tell no trades of more than this at once
 FEWEST: Final = 50  # trades that one answer of any exchange can hold
 DAY: Final = timedelta(days=1)
@@ -37,7 +36,7 @@ MILLISECOND: Final = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Market(OfClient):
+class Market(ClientMarket):
     """An exchange as a source of bars and of trades; see `trading.venues.base.MarketData`."""
 
     client: Client

@@ -17,7 +17,7 @@ from trading.venues.rest import MINUTE_S, Pace, Params, RestClient
 BREAKER: Final = "valr_api"
 # Requests a route takes in so many seconds, without a key; the venue's own figures.
 PUBLIC: Final = (30, MINUTE_S)
-QUICK: Final = (20, 1.0)  # buckets, time and status
+QUICK: Final = (20, 1.0)  # buckets and time
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,5 +66,5 @@ class Client(RestClient):
 
     def get(self, path: str, params: Params | None = None) -> Any:
         """The JSON that a public route answers. Raises: as `ask`."""
-        quick = path.endswith(("/buckets", "/time", "/status"))
+        quick = path.endswith(("/buckets", "/time"))
         return self.ask(path, params, pace=self._paces[QUICK if quick else PUBLIC])

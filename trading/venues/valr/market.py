@@ -13,14 +13,14 @@ from loguru import logger
 
 from helios.env import Env
 from helios.errors import UNREAD, Transient, error_text
-from trading.market.bars import FIELDS, BarTable, Figures
+from trading.market.bars import FIELDS, BarTable, BarValues
 from trading.market.lots import Lot
 from trading.market.timeframes import seconds
 from trading.market.timestamps import begun
 from trading.market.trades import Trades
 from trading.venues.answers import SIDES, Answers, TradeRow, bars_of, between, shown, trades_of
 from trading.venues.base import Pair
-from trading.venues.rest import OfClient, ahead_s
+from trading.venues.rest import ClientMarket, ahead_s
 from trading.venues.streaming import Depth
 from trading.venues.valr.client import Client
 from trading.venues.valr.order_books import aggregated
@@ -31,14 +31,14 @@ TRADES: Final = 100
 PAGES: Final = 20_000  # of one question after trades; a day has less
 MINUTE_S: Final = 60
 MOST_PLACES: Final = Decimal(18)
-_SAID: Final = Answers(VENUE)
-_rows, _field, _time, _decimal, number = _SAID.rows, _SAID.field, _SAID.time, _SAID.decimal, _SAID.number
+_ANSWERS: Final = Answers(VENUE)
+number = _ANSWERS.number
 _MILLISECOND: Final = timedelta(milliseconds=1)
 _CODE: Final = re.compile(r"[A-Z0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True)
-class Market(OfClient):
+class Market(ClientMarket):
     """VALR as a source of bars and of trades; see `trading.venues.base.MarketData`."""
 
     client: Client
@@ -58,7 +58,7 @@ class Market(OfClient):
 
     def pairs(self, wanted: Sequence[str]) -> dict[str, Pair]:  # noqa: ARG002 - it tells all of them at once
         found, faults = dict[str, Pair](), list[Transient]()
-        for row in _rows(self.client.get("/v1/public/pairs"), "pairs"):
+        for row in _ANSWERS.rows(self.client.get("/v1/public/pairs"), "pairs"):
             try:
                 pair = _pair(row)
             except Transient as error:
@@ -73,7 +73,7 @@ class Market(OfClient):
         return found
 
     def skew_s(self) -> float:
-        return ahead_s(lambda: _time(_field(self.client.get("/v1/public/time"), "time", "the time")))
+        return ahead_s(lambda: _ANSWERS.time(_ANSWERS.field(self.client.get("/v1/public/time"), "time", "the time")))
 
     def depth(self, pair: Pair) -> Depth:
         found = self.client.get(f"/v1/public/{pair.code}/orderbook")
@@ -91,7 +91,7 @@ class Market(OfClient):
             end = min(start + BUCKETS * timedelta(seconds=length_s), until)
             asked: dict[str, str | int] = {"periodSeconds": length_s, "limit": BUCKETS, "includeEmpty": "true"}
             span = {"startTime": int(start.timestamp()), "endTime": int(end.timestamp())}
-            told = _rows(self.client.get(f"/v1/public/{pair.code}/buckets", asked | span), "buckets")
+            told = _ANSWERS.rows(self.client.get(f"/v1/public/{pair.code}/buckets", asked | span), "buckets")
             rows = [bucket(row, pair.code, length_s) for row in told]
             traded = [(close, *figures) for close, figures in rows if figures is not None]
             newest = max((close for close, _ in rows if after < close <= end), default=None)
@@ -116,7 +116,7 @@ class Market(OfClient):
 
     def _trades(self, pair: Pair, asked: Mapping[str, str | int]) -> list[TradeRow]:
         found = self.client.get(f"/v1/public/{pair.code}/trades", asked)
-        rows = _rows(found, "trades")
+        rows = _ANSWERS.rows(found, "trades")
         if len(rows) > TRADES:
             raise Transient(f"VALR must answer with {TRADES} trades at most, was {len(rows)}")
         return [_trade(row, pair.code) for row in rows]
@@ -125,28 +125,37 @@ class Market(OfClient):
         return True
 
 
-def bucket(row: Mapping[str, Any], code: str, length_s: int = MINUTE_S) -> tuple[datetime, Figures | None]:
+def bucket(row: Mapping[str, Any], code: str, length_s: int = MINUTE_S) -> tuple[datetime, BarValues | None]:
     """The close of a venue's bar, and its figures; None of them where nobody traded.
 
     Raises: `Transient` where it is of another pair or length, or unread.
     """
-    named, period = _field(row, "currencyPairSymbol", "a bucket"), _field(row, "bucketPeriodInSeconds", "a bucket")
+    named, period = (
+        _ANSWERS.field(row, "currencyPairSymbol", "a bucket"),
+        _ANSWERS.field(row, "bucketPeriodInSeconds", "a bucket"),
+    )
     if named != code or period != length_s:
         other = f"{shown(named)} of {shown(period)} s"
         raise Transient(f"VALR must answer with bars of {code} of {length_s} s, was one of {other}")
-    open_, high, low, close, volume = (_SAID.loose(row, name) for name in FIELDS)
-    at = _time(_field(row, "startTime", "a bucket")) + timedelta(seconds=length_s)
+    open_, high, low, close, volume = (_ANSWERS.loose(row, name) for name in FIELDS)
+    at = _ANSWERS.time(_ANSWERS.field(row, "startTime", "a bucket")) + timedelta(seconds=length_s)
     return at, None if volume == 0 else (open_, high, low, close, volume)
 
 
 def _trade(row: Mapping[str, Any], code: str) -> TradeRow:
-    named, side = _field(row, "currencyPair", "a trade"), _field(row, "takerSide", "a trade")
+    named, side = _ANSWERS.field(row, "currencyPair", "a trade"), _ANSWERS.field(row, "takerSide", "a trade")
     if named != code:
         raise Transient(f"VALR must answer with trades of {code}, was one of {shown(named)}")
     if shown(side) not in SIDES:
         raise Transient(f"VALR must tell takerSide as {' or '.join(SIDES)}, was {shown(side)!r}")
-    price, quantity = _SAID.loose(row, "price"), _SAID.loose(row, "quantity")
-    return _time(_field(row, "tradedAt", "a trade")), price, quantity, SIDES[side], _SAID.named(row, "id")
+    price, quantity = _ANSWERS.loose(row, "price"), _ANSWERS.loose(row, "quantity")
+    return (
+        _ANSWERS.time(_ANSWERS.field(row, "tradedAt", "a trade")),
+        price,
+        quantity,
+        SIDES[side],
+        _ANSWERS.named(row, "id"),
+    )
 
 
 def _written(moment: datetime) -> str:
@@ -157,20 +166,20 @@ def _pair(row: Mapping[str, Any]) -> Pair | None:
     if row.get("currencyPairType", "SPOT") != "SPOT":
         return None
     base, quote, code = (_code(row, name) for name in ("baseCurrency", "quoteCurrency", "symbol"))
-    places = _decimal(row, "baseDecimalPlaces", most=MOST_PLACES)
+    places = _ANSWERS.decimal(row, "baseDecimalPlaces", most=MOST_PLACES)
     return Pair(
         code=code,
         symbol=f"{VENUE}:{base}-{quote}",
         lot=Lot(
             quantity_step=Decimal(1).scaleb(-int(places)),
-            price_tick=_decimal(row, "tickSize", least=Decimal(1).scaleb(-int(MOST_PLACES))),
-            min_notional=_decimal(row, "minQuoteAmount"),
+            price_tick=_ANSWERS.decimal(row, "tickSize", least=Decimal(1).scaleb(-int(MOST_PLACES))),
+            min_notional=_ANSWERS.decimal(row, "minQuoteAmount"),
         ),
     )
 
 
 def _code(row: Mapping[str, Any], name: str) -> str:
-    value = _field(row, name, "a pair")
+    value = _ANSWERS.field(row, name, "a pair")
     if not isinstance(value, str) or not _CODE.fullmatch(value):
         raise Transient(f"VALR must tell {name} in capitals and digits, was {shown(value)!r}")
     return value

@@ -32,7 +32,7 @@ def changed(code: str, data: dict[str, Any], *, whole: bool = False) -> Depth:
         [_offer(each["orderId"], level["Price"], each["quantity"]) for level in data[side] for each in level["Orders"]]
         for side in ("Bids", "Asks")
     )
-    at, sequence, checksum = (_whole(data[name]) for name in ("LastChange", "SequenceNumber", "Checksum"))
+    at, sequence, checksum = (_integer(data[name]) for name in ("LastChange", "SequenceNumber", "Checksum"))
     first = sequence - len(bids) - len(asks) + 1  # each change has a number, the last one is told
     return Depth(code, at * MILLISECOND, sequence, bids, asks, whole, first, checksum)
 
@@ -46,7 +46,7 @@ def aggregated(code: str, data: dict[str, Any]) -> Depth:
     bids, asks = (
         [_offer(row["price"], row["price"], row["quantity"]) for row in data[side]] for side in ("Bids", "Asks")
     )
-    return Depth(code, read_time(data["LastChange"]), _whole(data["SequenceNumber"]), bids, asks, whole=True)
+    return Depth(code, read_time(data["LastChange"]), _integer(data["SequenceNumber"]), bids, asks, whole=True)
 
 
 def checksum(bids: Iterator[Level], asks: Iterator[Level]) -> int:
@@ -70,7 +70,7 @@ def _offer(name: str, price: str, quantity: str) -> Offer:
     return name, price, quantity
 
 
-def _whole(value: Any) -> int:
+def _integer(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 1 << 53:
         raise ValueError(value)
     return value

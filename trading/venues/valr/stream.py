@@ -15,7 +15,7 @@ from typing import Final
 import orjson
 
 from trading.market.order_book import Checksum
-from trading.venues.streaming import LEFT, SILENT_S, Line, Message, line_to
+from trading.venues.streaming import LEFT, Line, Message, line_to
 from trading.venues.valr import messages, order_books
 from trading.venues.valr.client import Key
 
@@ -46,14 +46,14 @@ class Stream:
         heard: Callable[[bytes], None],
         *,
         subscribed: Callable[[], None],
-        again: asyncio.Queue[Sequence[str]],
-        silent_s: float = SILENT_S,
+        again: asyncio.Event,
+        silent_s: float,
     ) -> None:
         headers = {} if self.key is None else self.key.headers("GET", PATH, now_ms=time.time_ns() // 1_000_000)
         async with line_to("VALR", self.url, PATH, additional_headers=headers, ping_interval=None) as line:
             await line.send(self.subscription(codes, of_all=True))
             subscribed()
-            await _Hearing(line, self, again, silent_s).hear(heard)
+            await _Hearing(line, self, codes, again, silent_s).hear(heard)
 
     def subscription(self, codes: Sequence[str], *, of_all: bool = False) -> str:
         """What asks for the order books of these pairs, and, `of_all`, for their trades, bars and summaries."""
@@ -72,7 +72,8 @@ class _Hearing:
 
     line: Line
     stream: Stream
-    again: asyncio.Queue[Sequence[str]]
+    codes: Sequence[str]
+    again: asyncio.Event
     silent_s: float
     last: float = field(default_factory=time.monotonic)
 
@@ -91,8 +92,9 @@ class _Hearing:
         pinged = self.last
         while not self.line.fault:
             with contextlib.suppress(TimeoutError):
-                codes = await asyncio.wait_for(self.again.get(), min(1.0, self.silent_s / 4))
-                await self._send(self.stream.subscription(codes))
+                await asyncio.wait_for(self.again.wait(), min(1.0, self.silent_s / 4))
+                self.again.clear()
+                await self._send(self.stream.subscription(self.codes))
             now = time.monotonic()
             if now - pinged >= min(PING_S, self.silent_s / 3):
                 pinged = now

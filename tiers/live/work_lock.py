@@ -20,7 +20,7 @@ def _own() -> BaseDatabaseWrapper:
 
 
 @dataclass(slots=True)
-class Alone:
+class WorkLock:
     """What of some `work` this process alone does, by name, for as long as its connection to the database lives."""
 
     work: str
