@@ -45,7 +45,7 @@ if COMPONENT == "flower":  # which sends no signal; `--logging=none` keeps it fr
 
     _logs()
     flower.ask_for_the_login()
-    flower.refuse_frames()
+    flower.keep_pages_ours()
     flower.name_the_queues()
     flower.slow_down_guesses()
     flower.refuse_other_hosts()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
+from base64 import b64encode
 from collections.abc import MutableSet
+from hashlib import sha256
 from http import HTTPStatus
 from typing import Any, Final
 from weakref import WeakSet
@@ -34,6 +36,12 @@ REMEMBERED: Final = 10_000  # addresses and browsers
 CONNECTIONS: Final = 100
 SENT: Final = 16_384  # bytes of a head, and of a body: the table of tasks asks with a quarter of that
 HEAD_S, BODY_S = 20.0, 10.0  # for the next request of a connection, and for its body, to come
+_INLINE: Final = b"\nvar autorefresh = 1;\n"  # the one script that stands in a page
+POLICY: Final = (
+    f"default-src 'self'; script-src 'self' 'sha256-{b64encode(sha256(_INLINE).digest()).decode()}'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
 _known: MutableSet[IOStream] = WeakSet()  # connections that had the login
 
 
@@ -69,14 +77,14 @@ def ask_for_the_login() -> None:
         page.get = authenticated(page.get)
 
 
-def refuse_frames() -> None:
-    """No page of somebody else's shows one of Flower's in a frame."""
+def keep_pages_ours() -> None:
+    """No script runs in Flower's pages but its own, since workers write what they show, and nobody else frames one."""
     clear = RequestHandler.clear
 
     def cleared(page: RequestHandler) -> None:
         clear(page)
         page.set_header("X-Frame-Options", "DENY")
-        page.set_header("Content-Security-Policy", "frame-ancestors 'none'")
+        page.set_header("Content-Security-Policy", POLICY)
 
     RequestHandler.clear = cleared  # type: ignore[method-assign, assignment]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import re
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +21,7 @@ from flower.views import BaseHandler
 from flower.views.auth import LoginHandler, LogoutHandler
 from flower.views.error import NotFoundErrorHandler
 from tornado.ioloop import IOLoop
+from tornado.template import filter_whitespace
 from tornado.web import HTTPError, RequestHandler, StaticFileHandler
 
 from helios.celery import app as helios_app
@@ -179,7 +182,7 @@ def test_who_has_most_connections_makes_room_for_who_has_few(monkeypatch: pytest
 
 def test_nobody_frames_a_page_whatever_it_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RequestHandler, "clear", RequestHandler.clear)
-    flower.refuse_frames()
+    flower.keep_pages_ours()
     login = b"Authorization: Basic " + base64.b64encode(b"admin:right") + b"\r\n"
     asked = {b"/healthcheck": b"200", b"/nothing": b"404", b"/static/favicon.ico": b"200"}
 
@@ -188,6 +191,16 @@ def test_nobody_frames_a_page_whatever_it_answers(monkeypatch: pytest.MonkeyPatc
             page = await said(port, b"GET " + path + b" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n" + login + b"\r\n")
             assert page.startswith(b"HTTP/1.1 " + status)
             assert b"X-Frame-Options: DENY" in page
-            assert b"Content-Security-Policy: frame-ancestors 'none'" in page
+            assert f"Content-Security-Policy: {flower.POLICY}\r\n".encode() in page
 
     served(monkeypatch, talk)
+
+
+def test_the_scripts_that_stand_in_pages_are_those_that_may_run() -> None:
+    """All others are Flower's files, or what a worker has written into what a page shows."""
+    inline = re.compile(r"<script(?![^>]*src=)[^>]*>(.*?)</script>", re.DOTALL)
+    texts = [path.read_text() for path in (Path(app.__file__).parent / "templates").rglob("*.html")]
+    assert not [text for text in texts if re.search(r"\son[a-z]+\s*=|javascript:", text)]
+    found = [filter_whitespace("single", each) for text in texts for each in inline.findall(text)]
+    assert [each.replace("{{ autorefresh }}", "1").encode() for each in found] == [flower._INLINE]
+    assert default_options.auto_refresh
