@@ -46,6 +46,7 @@ if COMPONENT == "flower":  # which sends no signal; `--logging=none` keeps it fr
     _logs()
     flower.ask_for_the_login()
     flower.keep_pages_ours()
+    flower.hear_events_of_celerys_kind()
     flower.name_the_queues()
     flower.slow_down_guesses()
     flower.refuse_other_hosts()

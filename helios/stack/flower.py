@@ -16,6 +16,7 @@ from django.core import signing
 from django.http.request import split_domain_port, validate_host
 from flower import app
 from flower.app import Flower
+from flower.events import EventsState
 from flower.views import BaseHandler
 from flower.views.monitor import Healthcheck, Metrics
 from loguru import logger
@@ -42,6 +43,10 @@ POLICY: Final = (
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+_NUMBERS: Final = {  # of events
+    *("active", "clock", "freq", "local_received", "pid", "processed"),
+    *("received", "retries", "runtime", "timestamp", "utcoffset"),
+}
 _known: MutableSet[IOStream] = WeakSet()  # connections that had the login
 
 
@@ -87,6 +92,25 @@ def keep_pages_ours() -> None:
         page.set_header("Content-Security-Policy", POLICY)
 
     RequestHandler.clear = cleared  # type: ignore[method-assign, assignment]
+
+
+def hear_events_of_celerys_kind() -> None:
+    """An event of other types than Celery's own is none: workers write them, and pages show a list as it stands."""
+    take = EventsState.event
+
+    def event(state: EventsState, told: dict[str, Any]) -> None:
+        if all(_of_its_type(name, value) for name, value in told.items()):
+            take(state, told)
+        else:
+            logger.bind(type=str(told.get("type"))[:100]).warning("flower.event_dropped")
+
+    EventsState.event = event
+
+
+def _of_its_type(name: str, value: Any) -> bool:
+    if name == "loadavg":
+        return isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value)
+    return value is None or isinstance(value, int | float if name in _NUMBERS else str | int | float)
 
 
 def name_the_queues() -> None:

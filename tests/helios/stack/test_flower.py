@@ -15,6 +15,7 @@ import pytest
 from celery import Celery
 from django.conf import settings
 from flower import app
+from flower.events import EventsState
 from flower.options import default_options
 from flower.urls import handlers
 from flower.views import BaseHandler
@@ -194,6 +195,22 @@ def test_nobody_frames_a_page_whatever_it_answers(monkeypatch: pytest.MonkeyPatc
             assert f"Content-Security-Policy: {flower.POLICY}\r\n".encode() in page
 
     served(monkeypatch, talk)
+
+
+@pytest.mark.parametrize(
+    ("forged", "taken"), [({}, True), ({"name": ["<img>"]}, False), ({"received": "x"}, False), ({"args": {}}, False)]
+)
+def test_an_event_of_other_types_than_celerys_is_none(
+    monkeypatch: pytest.MonkeyPatch, forged: dict[str, Any], taken: bool
+) -> None:
+    heard = list[Any]()
+    monkeypatch.setattr(EventsState, "event", lambda _, told: heard.append(told))
+    flower.hear_events_of_celerys_kind()
+    event = {"type": "task-received", "uuid": "1", "name": "tiers.risk", "args": "()", "received": 1.5, "eta": None}
+    EventsState.event(None, event | forged)
+    EventsState.event(None, {"type": "worker-heartbeat", "active": 0, "loadavg": [0.5, 1, 1]})
+    EventsState.event(None, {"type": "worker-heartbeat", "active": "<img>"})
+    assert len(heard) == 1 + taken
 
 
 def test_the_scripts_that_stand_in_pages_are_those_that_may_run() -> None:
