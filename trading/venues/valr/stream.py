@@ -86,6 +86,7 @@ class _Hearing:
                 heard(message)
         finally:
             keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
 
     async def _keep(self) -> None:
         """Tell the venue that we are there and what it shall tell again; end a line that is silent or takes nothing."""
