@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import http
 import time
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
-from types import SimpleNamespace
 from typing import Any
-from unittest.mock import AsyncMock
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -170,22 +167,3 @@ def test_a_venue_that_says_nothing_is_left_in_time() -> None:
             return await ended(port_of(venue), silent_s=0.5)
 
     assert asyncio.run(run()) == "VALR's stream was silent for 0 s"
-
-
-def test_who_keeps_a_line_that_breaks_leaves_no_error_behind() -> None:
-    """Where writing fails first, how reading ends tells what there is to tell."""
-    left = list[Any]()
-
-    async def broken(*_: Any) -> bytes:
-        await asyncio.sleep(0.05)
-        raise OSError("gone")
-
-    async def run() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: left.append(context))
-        line: Any = SimpleNamespace(fault="", told=broken, send=AsyncMock(side_effect=OSError("gone")))
-        with pytest.raises(OSError, match="gone"):
-            await stream._Hearing(line, valr("http://h"), ["BTCZAR"], asyncio.Event(), 0.01).hear(lambda _: None)
-        gc.collect()
-
-    asyncio.run(run())
-    assert left == []
