@@ -19,10 +19,7 @@ Bar = tuple[int, datetime]  # the number of its pair, and its close
 
 def measure() -> list[dict[str, Any]]:
     """All pairs' bars of a minute at once, behind as many trades as 400 a second make."""
-    from helios.liveness import take_turns  # noqa: PLC0415 - once Django is set up, as below
-
     spawn = multiprocessing.get_context("spawn")
-    take_turns()  # as in the process that streams
     told, clock = spawn.Queue(), spawn.Value("q", int((START - MINUTE).astype(int)))
     venue = spawn.Process(target=_serve, args=(told, clock), daemon=True)
     venue.start()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 
 from django.core.asgi import get_asgi_application
 from django.urls import get_resolver
@@ -19,14 +20,13 @@ get_resolver().url_patterns  # noqa: B018 - the pages load now: the first reques
 from helios.control import process  # noqa: E402
 from helios.db.failures import bound_statements  # noqa: E402
 from helios.env import get_env  # noqa: E402
-from helios.liveness import take_turns  # noqa: E402
 from helios.logs import configure  # noqa: E402
 from helios.system_checks import exit_on_errors  # noqa: E402
 from helios.web.bodies import bounded  # noqa: E402
 from helios.web.lanes import in_lanes  # noqa: E402
 from helios.web.lifespan import with_lifespan  # noqa: E402
 
-take_turns()  # who halts a book waits for few who compute
+sys.setswitchinterval(0.0005)  # ten times as often as by default: who halts a book waits for few who compute
 exit_on_errors()
 bound_statements()
 configure(os.environ.get("HELIOS_COMPONENT", "web"))

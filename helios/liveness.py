@@ -1,11 +1,10 @@
-"""How a process lives: whether it does, its collector of rubbish, the turns of its threads, which errors end it."""
+"""How a process lives: whether it still does, what its collector of rubbish looks at, and which errors end it."""
 
 from __future__ import annotations
 
 import gc
 import math
 import signal
-import sys
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -19,11 +18,6 @@ def settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)
-
-
-def take_turns() -> None:
-    """Threads take turns ten times as often as by default: one that waits for little waits for none that computes."""
-    sys.setswitchinterval(0.0005)
 
 
 def birth(pid: int) -> str | None:

@@ -20,7 +20,7 @@ from helios import flags
 from helios.db.failures import UNAVAILABLE
 from helios.env import get_env
 from helios.errors import Rejected, Transient, error_text
-from helios.liveness import settle, take_turns
+from helios.liveness import settle
 from helios.plain_command import PlainCommand
 from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
@@ -74,7 +74,6 @@ async def _until_told(exchange: str | None, given: list[str] | None, say: Say) -
     relaying.start()
     telling = asyncio.create_task(asyncio.to_thread(relaying.join))
     settle()
-    take_turns()  # who stores a bar waits little for who hears further messages
     streaming = [asyncio.create_task(_stream(*each, say)) for each in named.items()]
     ending = asyncio.create_task(asked.wait())
     await asyncio.wait([*streaming, ending, telling], return_when=asyncio.FIRST_COMPLETED)
