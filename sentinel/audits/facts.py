@@ -37,17 +37,17 @@ class Mode(StrEnum):
 class Series:
     """The newest closes of one symbol of an active book, oldest first, as of the book's own clock.
 
-    `always_open` is true for markets without sessions. Of a day up to `known_until` a stream knows all minutes: one
+    `calendar` names the sessions of its market. Of a day up to `known_until` a stream knows all minutes: one
     without a bar had no trade, but in the times (after, until] of `lacking`.
     """
 
     book: str
     mode: Mode
     symbol: str
-    bar_s: int
+    timeframe: str
+    calendar: str
     closes: tuple[datetime, ...]
     clock: datetime
-    always_open: bool
     known_until: datetime | None = None
     lacking: tuple[tuple[datetime, datetime], ...] = ()
 

@@ -26,6 +26,7 @@ from trading.books.read import last_bar
 from trading.enums import ActionKind, Timeframe
 from trading.market import timeframes
 from trading.market.actions import Action
+from trading.market.calendars import ALWAYS_OPEN, CALENDARS
 from trading.models import Book, FeedCoverage, Instrument, LedgerEntry, MarketGap, MarketOHLC, Order, PipelineCycle
 
 WINDOW_BARS: Final = 500
@@ -77,13 +78,12 @@ def series(now: datetime) -> tuple[tuple[Series, ...], str]:
 
 
 def _series(now: datetime) -> Iterator[Series]:
-    calendars = dict(Instrument.objects.values_list("symbol", "calendar"))
+    calendars = dict(Instrument.objects.filter(calendar__in=CALENDARS).values_list("symbol", "calendar"))
     known = dict(FeedCoverage.objects.values_list("symbol", "until"))
     for book in Book.objects.filter(active=True).order_by("name"):
         clock = last_bar(book) if book.mode == Book.Mode.REPLAY else now
         if clock is None:
             continue
-        bar_s = timeframes.seconds(book.timeframe)
         closes = {symbol: _closes(symbol, book.timeframe, clock) for symbol in book.symbols}
         lacking = _lacking(closes)
         for symbol in book.symbols:
@@ -91,12 +91,12 @@ def _series(now: datetime) -> Iterator[Series]:
                 book=book.name,
                 mode=Mode(book.mode),
                 symbol=symbol,
-                bar_s=bar_s,
+                timeframe=book.timeframe,
+                calendar=calendars.get(symbol, ALWAYS_OPEN),
                 closes=closes[symbol],
                 known_until=known.get(symbol),
                 lacking=tuple(lacking[symbol]),
                 clock=clock,
-                always_open=calendars.get(symbol, "24/7") == "24/7",
             )
 
 

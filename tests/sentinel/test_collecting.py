@@ -260,7 +260,7 @@ def test_an_active_paper_book_is_judged_by_the_wall_clock(desk: Desk) -> None:
     desk.bars(NOW.replace(minute=0))
     (series,) = collect(now=NOW).series
     assert (series.mode, series.clock, series.closes[-1]) == (Mode.PAPER, NOW, NOW.replace(minute=0))
-    assert series.always_open
+    assert series.calendar == "24/7"
     assert "STALE_DATA" not in codes(collect(now=NOW))
     assert "STALE_DATA" in codes(collect(now=NOW + 4 * HOUR))
 

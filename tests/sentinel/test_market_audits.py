@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from sentinel.audits import Limits, Severity, Snapshot, market
 from sentinel.audits.facts import Mode, Series
+from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES, calendar
+from trading.market.timestamps import stamp, utc
 
 NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)  # a Wednesday
 LIMITS = Limits()
@@ -19,13 +21,13 @@ LIMITS = Limits()
 def series(
     closes: list[datetime],
     *,
-    bar_s: int = 60,
+    timeframe: str = "1m",
     clock: datetime = NOW,
-    always_open: bool = True,
+    calendar: str = ALWAYS_OPEN,
     mode: Mode = Mode.PAPER,
 ) -> Series:
     return Series(
-        book="b", mode=mode, symbol="BTC/USD", bar_s=bar_s, closes=tuple(closes), clock=clock, always_open=always_open
+        book="b", mode=mode, symbol="BTC/USD", timeframe=timeframe, calendar=calendar, closes=tuple(closes), clock=clock
     )
 
 
@@ -85,48 +87,65 @@ def test_a_replay_is_judged_by_its_own_clock() -> None:
 
 
 @pytest.mark.parametrize(
-    ("clock", "lag_s"),
+    ("clock", "n_bars"),
     [
         (datetime(2026, 2, 27, 20, 59, tzinfo=UTC), 0),  # Friday, before its last bar
         (datetime(2026, 2, 27, 23, 0, tzinfo=UTC), 0),  # Friday night
         (datetime(2026, 3, 1, 12, 0, tzinfo=UTC), 0),  # Sunday
         (datetime(2026, 3, 2, 14, 30, 0, tzinfo=UTC), 0),  # Monday, when the session opens
-        (datetime(2026, 3, 2, 14, 31, 30, tzinfo=UTC), 90),  # Monday, a bar and a half later
-        (datetime(2026, 3, 2, 23, 0, tzinfo=UTC), 390 * 60),  # Monday night: a whole session is missing
-        (datetime(2026, 3, 3, 14, 40, tzinfo=UTC), 400 * 60),  # Tuesday: and ten minutes more
+        (datetime(2026, 3, 2, 14, 31, 30, tzinfo=UTC), 1),  # Monday, a bar and a half later
+        (datetime(2026, 3, 2, 23, 0, tzinfo=UTC), 390),  # Monday night: a whole session is missing
+        (datetime(2026, 3, 3, 14, 40, tzinfo=UTC), 399),  # Tuesday: and ten minutes more, whose last bar closes now
     ],
 )
-def test_only_the_hours_of_a_session_market_count(clock: datetime, lag_s: float) -> None:
+def test_only_the_hours_of_a_session_market_count(clock: datetime, n_bars: int) -> None:
     closes = sessions(datetime(2026, 2, 23, tzinfo=UTC), 5)  # Monday to Friday
-    assert market.lag_s(series(closes, clock=clock, always_open=False)) == lag_s
+    assert market.n_due(series(closes, clock=clock, calendar=US_EQUITIES)) == n_bars
 
 
-@given(st.integers(0, 30 * 24 * 60))
+@given(st.integers(0, 8 * 24 * 60))  # before the clock of New York changes
 def test_the_lag_of_a_session_market_is_what_counting_minutes_gives(minutes: int) -> None:
     """A slow plain twin: walk through every minute since the newest bar and count those of a session."""
     closes = sessions(datetime(2026, 2, 23, tzinfo=UTC), 5)
     clock = closes[-1] + timedelta(minutes=minutes)
-    walked = (closes[-1] + timedelta(minutes=n) for n in range(1, minutes + 1))
+    walked = (closes[-1] + timedelta(minutes=n) for n in range(1, minutes))
     counted = sum(m.weekday() < 5 and time(14, 30) < m.time() <= time(21, 0) for m in walked)
-    assert market.lag_s(series(closes, clock=clock, always_open=False)) == counted * 60
+    assert market.n_due(series(closes, clock=clock, calendar=US_EQUITIES)) == counted
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [
+        datetime(2026, 11, 2, 14, 20, tzinfo=UTC),  # before the first session since New York's clock went back
+        datetime(2026, 3, 9, 23, 0, tzinfo=UTC),  # behind the first one since it went forward
+        datetime(2026, 11, 26, 20, 0, tzinfo=UTC),  # Thanksgiving
+        datetime(2026, 11, 27, 23, 0, tzinfo=UTC),  # behind a half day
+    ],
+)
+def test_no_change_of_clocks_no_holiday_and_no_half_day_makes_data_stale(clock: datetime) -> None:
+    hours = calendar(US_EQUITIES)
+    closes = [utc(ts) for ts in hours.grid("15m", stamp(clock - timedelta(days=20)), stamp(clock))]
+    of_stock = series(closes, timeframe="15m", clock=clock, calendar=US_EQUITIES)
+    assert (stale(of_stock), market.missing_bars(of_stock)) == ([], [])
+    assert stale(series(closes[:-3], timeframe="15m", clock=clock, calendar=US_EQUITIES)) == [Severity.WARNING]
 
 
 def test_a_session_market_without_bars_in_its_hours_only_warns_even_when_live() -> None:
     closes = sessions(datetime(2026, 3, 2, tzinfo=UTC), 2)  # Monday and Tuesday
-    live = series(closes, clock=NOW, always_open=False, mode=Mode.LIVE)  # Wednesday 15:00, half an hour in
+    live = series(closes, clock=NOW, calendar=US_EQUITIES, mode=Mode.LIVE)  # Wednesday 15:00, half an hour in
     assert stale(live) == [Severity.WARNING]
 
 
 def test_a_weekend_does_not_count_against_daily_bars() -> None:
     closes = daily(datetime(2026, 2, 2, 21, 0, tzinfo=UTC), 26)  # ends Friday the 27th
     monday = datetime(2026, 3, 2, 21, 0, 30, tzinfo=UTC)
-    assert stale(series(closes, bar_s=86_400, clock=monday, always_open=False)) == []
+    assert stale(series(closes, timeframe="1d", clock=monday, calendar=US_EQUITIES)) == []
 
 
 def test_three_missing_trading_days_count_against_daily_bars() -> None:
     closes = daily(datetime(2026, 2, 2, 21, 0, tzinfo=UTC), 26)
     friday = datetime(2026, 3, 6, 21, 0, 30, tzinfo=UTC)
-    assert stale(series(closes, bar_s=86_400, clock=friday, always_open=False)) == [Severity.WARNING]
+    assert stale(series(closes, timeframe="1d", clock=friday, calendar=US_EQUITIES)) == [Severity.WARNING]
 
 
 # --- gaps ---
@@ -157,17 +176,17 @@ def test_a_gap_in_replayed_history_is_for_reading_only() -> None:
 
 def test_nights_and_weekends_are_no_gaps_where_there_are_sessions() -> None:
     closes = sessions(datetime(2026, 2, 23, tzinfo=UTC), 12)
-    assert market.missing_bars(series(closes, always_open=False)) == []
+    assert market.missing_bars(series(closes, calendar=US_EQUITIES)) == []
     del closes[100:110]
-    assert market.missing_bars(series(closes, always_open=False)) == [10]
+    assert market.missing_bars(series(closes, calendar=US_EQUITIES)) == [10]
 
 
 def test_weekends_and_holidays_are_no_gaps_in_daily_bars_and_a_lost_week_is() -> None:
     closes = daily(datetime(2026, 2, 2, 21, 0, tzinfo=UTC), 60)
-    day = series(closes, bar_s=86_400, always_open=False)
+    day = series(closes, timeframe="1d", calendar=US_EQUITIES)
     assert market.missing_bars(day) == []
-    assert market.missing_bars(series(closes[:9] + closes[11:], bar_s=86_400, always_open=False)) == []
-    assert market.missing_bars(series(closes[:9] + closes[14:], bar_s=86_400, always_open=False)) == [5]
+    assert market.missing_bars(series(closes[:9] + closes[11:], timeframe="1d", calendar=US_EQUITIES)) == [1]
+    assert market.missing_bars(series(closes[:9] + closes[14:], timeframe="1d", calendar=US_EQUITIES)) == [4]
 
 
 @given(st.sets(st.integers(0, 300), min_size=2))
