@@ -199,6 +199,10 @@ class PipelineParams:
     portfolio: PortfolioParams = field(default_factory=PortfolioParams)
     execute: ExecuteParams = field(default_factory=ExecuteParams)
 
+    def __post_init__(self) -> None:
+        needed, given = self.risk.min_history, self.portfolio.window_bars
+        _require(needed <= given, f"risk.min_history must be at most portfolio.window_bars, were {needed} and {given}")
+
     @classmethod
     def of(
         cls,

@@ -136,6 +136,7 @@ def test_the_cost_believed_is_what_the_venue_charges_over_the_horizon_of_the_for
         ({"risk": {"delever_start": 0.5}}, "delever_start must be below delever_end, were 0.5 and 0.3"),
         ({"risk": {"resume_drawdown": 0.35}}, "must ascend, were 0.35, 0.3 and 0.4"),
         ({"portfolio": {"min_history": 121}}, "min_history must be at most window_bars, were 121 and 120"),
+        ({"risk": {"min_history": 121}}, "risk.min_history must be at most portfolio.window_bars, were 121 and 120"),
     ],
 )
 def test_a_value_that_breaks_a_rule_is_one_sentence(data, message):
