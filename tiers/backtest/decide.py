@@ -1,6 +1,6 @@
-"""The decision of one bar, from forecasts to orders: tiers 4 to 7 in a row, as pure functions.
+"""The decision of one bar, from forecasts to orders: tiers 4 to 7 in a row, as one pure function.
 
-The live chain runs the same four steps one task at a time; the backtest runs them in one call.
+The live chain asks the same tiers, one task at a time.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tiers.backtest.shipped import BUILT_IN
 from tiers.contracts import (
     BookView,
     FloatArray,
@@ -50,26 +49,9 @@ class Decision:
     plan: Plan
 
 
-def decide_bar(inputs: DecisionInputs, params: PipelineParams, switches: Switches, tiers: Tiers = BUILT_IN) -> Decision:
-    """Tiers 4 to 7 on one bar."""
-    risk = risk_step(inputs, params, switches, tiers)
-    view = llm_step(inputs.context, switches, tiers)
-    bounded = tiers.llm.enforce(risk, view, switches)
-    targets = portfolio_step(inputs, bounded, params, tiers)
-    return Decision(
-        risk=risk,
-        view=view,
-        bounded=bounded,
-        targets=targets,
-        plan=execute_step(inputs, risk, targets, params, tiers),
-    )
-
-
-def risk_step(
-    inputs: DecisionInputs, params: PipelineParams, switches: Switches, tiers: Tiers = BUILT_IN
-) -> RiskDecision:
-    """Tier 4: sizes, bounds, leverage and the next trading state."""
-    return tiers.risk.run(
+def decide_bar(inputs: DecisionInputs, params: PipelineParams, switches: Switches, tiers: Tiers) -> Decision:
+    """Tiers 4 to 7 on one bar; the analyst is neutral while `llm_strategic_analysis` is off."""
+    risk = tiers.risk.run(
         forecast=inputs.forecast,
         volatility=inputs.volatility,
         book=inputs.book,
@@ -77,35 +59,20 @@ def risk_step(
         switches=switches,
         params=params.risk,
     )
-
-
-def llm_step(context: MarketContext, switches: Switches, tiers: Tiers = BUILT_IN) -> StrategicView:
-    """Tier 5: the analyst's view; neutral while `llm_strategic_analysis` is off."""
-    if not switches.llm_strategic_analysis:
-        return StrategicView.neutral(context.bar_ts, provider="off", reasoning="llm_strategic_analysis is off")
-    return tiers.llm.run(context)
-
-
-def portfolio_step(
-    inputs: DecisionInputs, bounded: RiskDecision, params: PipelineParams, tiers: Tiers = BUILT_IN
-) -> TargetWeights:
-    """Tier 6: target weights inside the bounds that the view may have moved."""
+    off = "llm_strategic_analysis is off"
+    view = (
+        tiers.llm.run(inputs.context)
+        if switches.llm_strategic_analysis
+        else StrategicView.neutral(inputs.context.bar_ts, provider="off", reasoning=off)
+    )
+    bounded = tiers.llm.enforce(risk, view, switches)
     limits = params.portfolio.held_for(inputs.forecast.horizon_bars)
-    return tiers.portfolio.run(risk=bounded, returns=inputs.returns, book=inputs.book, params=limits)
-
-
-def execute_step(
-    inputs: DecisionInputs,
-    risk: RiskDecision,
-    targets: TargetWeights,
-    params: PipelineParams,
-    tiers: Tiers = BUILT_IN,
-) -> Plan:
-    """Tier 7: orders; the book is already in the state that the risk tier has just decided."""
-    return tiers.execute.run(
+    targets = tiers.portfolio.run(risk=bounded, returns=inputs.returns, book=inputs.book, params=limits)
+    plan = tiers.execute.run(
         targets=targets,
-        book=replace(inputs.book, state=risk.state),
+        book=replace(inputs.book, state=risk.state),  # which the risk tier has just decided
         lots=inputs.lots,
         params=params.execute,
         key=inputs.key,
     )
+    return Decision(risk=risk, view=view, bounded=bounded, targets=targets, plan=plan)

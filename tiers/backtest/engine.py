@@ -290,7 +290,6 @@ def _result(
     reductions = with_open(run.moves, run.prices, run.ts[-1])
     curve = run.equity_curve
     held = curve if baseline is None else baseline.run.equity_curve
-    total = metrics.total_return(held)
     decided = bars.rows(slice(config.start_row, None))
     pace = of_bars(decided, config.calendars)
     figures = metrics.measure(
@@ -301,7 +300,7 @@ def _result(
         reduction_pnl=[one.pnl for one in reductions if not one.is_open],
         traded_notional=run.traded_notional,
         fees_paid=run.fees_paid,
-        buy_hold_return_pct=None if total is None else 100.0 * total,
+        buy_hold_return_pct=100.0 * metrics.total_return(held),
         pace=pace,
     )
     kept = tuple(reasons.of_run(run, bars, config.lots, log=log, columns=columns))

@@ -110,7 +110,7 @@ def prepare(
     switches: Switches,
     start_row: int,
     progress: Progress,
-    tiers: Tiers = BUILT_IN,
+    tiers: Tiers,
 ) -> History:
     """Features, probabilities, volatility and context of the whole history, each from the past alone."""
     progress("features", 0, 4)
@@ -157,7 +157,7 @@ class HeliosDecider:
         key: str,
         served: ServingModels,
         start_row: int,
-        tiers: Tiers = BUILT_IN,
+        tiers: Tiers,
     ) -> None:
         self.bars, self.history, self.params, self.switches = bars, history, params, switches
         self.lots, self.key, self.start_row, self.tiers = lots, key, start_row, tiers

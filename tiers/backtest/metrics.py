@@ -16,7 +16,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from tiers.backtest.pace import YEAR_DAYS, IntArray, Pace, of_all, years_between
+from tiers.backtest.pace import YEAR_DAYS, IntArray, Pace, years_between
 from tiers.contracts import FloatArray, TimeArray
 
 FEWEST_DAYS = 90  # a growth of fewer, to the fourth power and more, is none of a year
@@ -30,12 +30,12 @@ class Metrics:
 
     n_bars: int
     years: float  # that growth and turnover a year rest on
-    total_return_pct: float | None
+    total_return_pct: float
     cagr_pct: float | None
     sharpe: float | None
     sortino: float | None
     calmar: float | None
-    max_drawdown_pct: float | None
+    max_drawdown_pct: float
     volatility_pct: float | None
     profit_factor: float | None
     expectancy: float | None
@@ -43,8 +43,8 @@ class Metrics:
     n_trades: int  # positions from flat to flat; profit factor, expectancy and win rate are theirs
     n_reductions: int  # fills that made a position smaller, full exits included
     reductions_won_pct: float | None
-    gross_weight_pct: float | None
-    time_in_market_pct: float | None
+    gross_weight_pct: float
+    time_in_market_pct: float
     turnover: float | None
     fees_paid: float
     buy_hold_return_pct: float | None
@@ -63,33 +63,31 @@ def measure(
     reduction_pnl: Sequence[Decimal],
     traded_notional: Decimal,
     fees_paid: Decimal,
+    pace: Pace,
     buy_hold_return_pct: float | None = None,
-    pace: Pace | None = None,
 ) -> Metrics:
-    """All figures of one run.
+    """All figures of one run, of two bars and more, the equity of the first above zero.
 
     `ts` and `equity` are (n_bars,), `weights` is (n_bars, n_symbols) held at each close, `pnl` holds the
     profit after fees of each position from flat to flat, `reduction_pnl` that of each reduction, `traded_notional`
-    sums the value of all fills. `pace` is that of the bars; None takes each, and those that came in the time that
-    passed. Raises ValueError when the shapes differ.
+    sums the value of all fills, `pace` is that of the bars. Raises ValueError when the shapes differ.
     """
     if ts.shape != equity.shape or weights.shape[:1] != equity.shape:
         raise ValueError(
             f"ts, equity, weights must have one row a bar, were {ts.shape}, {equity.shape}, {weights.shape}"
         )
-    pace = of_all(ts) if pace is None else pace
     per_year, returns = pace.per_year, simple_returns(equity, pace.rows)
-    years = max(years_between(ts), (len(pace.rows) - 1) / per_year if per_year > 0 else 0.0)
+    years = max(years_between(ts), (len(pace.rows) - 1) / per_year)
     growth, drawdown = cagr(equity, years), max_drawdown(equity)
     return Metrics(
         n_bars=len(equity),
         years=years,
-        total_return_pct=_percent(total_return(equity)),
+        total_return_pct=100.0 * total_return(equity),
         cagr_pct=_percent(growth),
         sharpe=sharpe(returns, per_year),
         sortino=sortino(returns, per_year),
         calmar=growth / drawdown if growth is not None and drawdown else None,
-        max_drawdown_pct=_percent(drawdown),
+        max_drawdown_pct=100.0 * drawdown,
         volatility_pct=_percent(volatility(returns, per_year)),
         profit_factor=profit_factor(pnl),
         expectancy=float(sum(pnl, Decimal(0)) / len(pnl)) if pnl else None,
@@ -97,8 +95,8 @@ def measure(
         n_trades=len(pnl),
         n_reductions=len(reduction_pnl),
         reductions_won_pct=_won_pct(reduction_pnl),
-        gross_weight_pct=_percent(gross_weight(weights)),
-        time_in_market_pct=_percent(time_in_market(weights)),
+        gross_weight_pct=100.0 * gross_weight(weights),
+        time_in_market_pct=100.0 * time_in_market(weights),
         turnover=turnover(equity, traded_notional, years),
         fees_paid=float(fees_paid),
         buy_hold_return_pct=buy_hold_return_pct,
@@ -107,26 +105,24 @@ def measure(
 
 def simple_returns(equity: FloatArray, rows: IntArray) -> FloatArray:
     """From each of the rows to the next, (n_rows - 1,); empty when the equity ever reached zero or less."""
-    if len(equity) == 0 or not bool((equity > 0).all()):
+    if not bool((equity > 0).all()):
         return np.empty(0)
     closing = equity[rows]
     out: FloatArray = closing[1:] / closing[:-1] - 1.0
     return out
 
 
-def total_return(equity: FloatArray) -> float | None:
-    """Last equity over first, minus one; None without a positive start."""
-    if len(equity) == 0 or equity[0] <= 0:
-        return None
+def total_return(equity: FloatArray) -> float:
+    """Last equity over first, minus one."""
     return float(equity[-1] / equity[0] - 1.0)
 
 
 def cagr(equity: FloatArray, years: float) -> float | None:
     """Compound annual growth, `(last / first) ** (1 / years) - 1`.
 
-    None of fewer than 90 days, when the equity is not positive, or would grow a millionfold.
+    None of fewer than 90 days, when no equity is left, or would grow a millionfold.
     """
-    if years * YEAR_DAYS < FEWEST_DAYS or len(equity) == 0 or equity[0] <= 0 or equity[-1] <= 0:
+    if years * YEAR_DAYS < FEWEST_DAYS or equity[-1] <= 0:
         return None
     exponent = math.log(equity[-1] / equity[0]) / years
     return math.expm1(exponent) if exponent < math.log(_MOST_GROWTH) else None
@@ -134,7 +130,7 @@ def cagr(equity: FloatArray, years: float) -> float | None:
 
 def volatility(returns: FloatArray, per_year: float) -> float | None:
     """Standard deviation of the returns (n - 1 below the line) times sqrt(bars per year)."""
-    if len(returns) < 2 or not math.isfinite(per_year):
+    if len(returns) < 2:
         return None
     return float(returns.std(ddof=1)) * math.sqrt(per_year)
 
@@ -144,7 +140,7 @@ def sharpe(returns: FloatArray, per_year: float) -> float | None:
 
     Sharpe (1994), J. of Portfolio Management 21(1).
     """
-    if len(returns) < 2 or not math.isfinite(per_year):
+    if len(returns) < 2:
         return None
     return _ratio(float(returns.mean()), float(returns.std(ddof=1)), per_year)
 
@@ -155,7 +151,7 @@ def sortino(returns: FloatArray, per_year: float) -> float | None:
     The downside deviation is sqrt(mean(min(r, 0)^2)) over all n returns, not only over the losing ones.
     Sortino and Price (1994), J. of Investing 3(3).
     """
-    if len(returns) == 0 or not math.isfinite(per_year):
+    if len(returns) == 0:
         return None
     downside = math.sqrt(float(np.square(np.minimum(returns, 0.0)).mean()))
     return _ratio(float(returns.mean()), downside, per_year)
@@ -167,10 +163,8 @@ def drawdowns(equity: FloatArray) -> FloatArray:
     return out
 
 
-def max_drawdown(equity: FloatArray) -> float | None:
-    """The largest loss from a peak, 0 to 1 (a positive number); None without a positive start."""
-    if len(equity) == 0 or equity[0] <= 0:
-        return None
+def max_drawdown(equity: FloatArray) -> float:
+    """The largest loss from a peak, 0 to 1 (a positive number)."""
     return float(drawdowns(equity).max())
 
 
@@ -180,22 +174,22 @@ def profit_factor(pnl: Sequence[Decimal]) -> float | None:
     return float(sum((p for p in pnl if p > 0), Decimal(0)) / lost) if lost else None
 
 
-def gross_weight(weights: FloatArray) -> float | None:
+def gross_weight(weights: FloatArray) -> float:
     """Mean over bars of the sum of absolute weights: how much of the equity was at risk on average."""
-    return float(np.abs(weights).sum(axis=1).mean()) if len(weights) else None
+    return float(np.abs(weights).sum(axis=1).mean())
 
 
-def time_in_market(weights: FloatArray) -> float | None:
+def time_in_market(weights: FloatArray) -> float:
     """Share of the bars at whose close anything was held, however little."""
-    return float((weights != 0.0).any(axis=1).mean()) if len(weights) else None
+    return float((weights != 0.0).any(axis=1).mean())
 
 
 def turnover(equity: FloatArray, traded_notional: Decimal, years: float) -> float | None:
     """How often a year the whole book is replaced.
 
-    Half of all value bought and sold, over the mean equity, over the years; None when no time passed.
+    Half of all value bought and sold, over the mean equity, over the years; None where that mean is not positive.
     """
-    if years <= 0 or len(equity) == 0 or equity.mean() <= 0:
+    if equity.mean() <= 0:
         return None
     return float(traded_notional) / 2.0 / float(equity.mean()) / years
 

@@ -50,11 +50,6 @@ def of_bars(bars: Bars, calendars: Mapping[str, Calendar]) -> Pace:
     return Pace(rows=rows, per_year=_per_year(bars.ts[rows], bars.timeframe, one), of_days=of_days)
 
 
-def of_all(ts: TimeArray) -> Pace:
-    """Of a timeline of which nothing else is known: a return a bar, as many a year as came in the time that passed."""
-    return Pace(rows=np.arange(len(ts)), per_year=_per_year(ts, "", None), of_days=False)
-
-
 def years_between(ts: TimeArray) -> float:
     """Years of 365.25 days between the first and the last bar; 0 for fewer than two bars."""
     if len(ts) < 2:

@@ -1,4 +1,4 @@
-"""Why a backtest has nothing to show, in the same words for the terminal, JSON and the report. Pure."""
+"""What whoever reads a backtest has to know, in the same words for the terminal, JSON and the report. Pure."""
 
 from __future__ import annotations
 
@@ -162,8 +162,11 @@ def of_gaps(bars: Bars, calendars: Mapping[str, Calendar], pace: Pace) -> list[s
 def of_metrics(figures: Metrics) -> list[str]:
     """Why figures have no value; none where all have one."""
     found = []
-    if not figures.n_trades:
-        found.append("No position was closed in full, so profit factor, profit a trade and trades won have no value.")
+    of_trades = "profit factor, profit a trade"
+    if not figures.n_reductions:
+        found.append(f"No position was made smaller, so {of_trades}, trades won and reductions won have no value.")
+    elif not figures.n_trades:
+        found.append(f"No position was closed in full, so {of_trades} and trades won have no value.")
     elif figures.profit_factor is None:
         found.append("No trade lost, so the profit factor has no value.")
     return [*found, *_of_returns(figures)]
@@ -172,7 +175,7 @@ def of_metrics(figures: Metrics) -> list[str]:
 def _of_returns(figures: Metrics) -> list[str]:
     """Why figures of the equity have no value."""
     found = []
-    ruined = figures.max_drawdown_pct is not None and figures.max_drawdown_pct >= WHOLE_PCT
+    ruined = figures.max_drawdown_pct >= WHOLE_PCT
     if ruined:
         found.append("The equity fell to zero or below, so volatility, Sharpe and Sortino ratio have no value.")
     elif figures.volatility_pct is None:
@@ -183,6 +186,8 @@ def _of_returns(figures: Metrics) -> list[str]:
         found.append("The equity never fell, so Sortino and Calmar ratio have no value.")
     elif figures.sharpe is None and figures.volatility_pct is not None:
         found.append("The returns did not differ, so the Sharpe ratio has no value.")
+    if figures.sortino is None and figures.max_drawdown_pct and not ruined:
+        found.append("No return was notably below zero, so the Sortino ratio has no value.")
     if figures.cagr_pct is None:
         why = _no_growth(figures)
         found.append(f"{why}, so growth a year and Calmar ratio have no value.")
@@ -196,7 +201,7 @@ def _of_returns(figures: Metrics) -> list[str]:
 
 
 def _no_growth(figures: Metrics) -> str:
-    if figures.total_return_pct is not None and figures.total_return_pct <= -WHOLE_PCT:
+    if figures.total_return_pct <= -WHOLE_PCT:
         return "No equity was left"
     if figures.years * YEAR_DAYS < FEWEST_DAYS:
         return f"The bars span fewer than {FEWEST_DAYS} days, which tell nothing of a year"

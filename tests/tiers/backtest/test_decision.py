@@ -1,4 +1,4 @@
-"""One bar through tiers 4 to 7: the steps in a row are the decision."""
+"""One bar through tiers 4 to 7."""
 
 from __future__ import annotations
 
@@ -10,14 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiers.backtest.decide import (
-    DecisionInputs,
-    decide_bar,
-    execute_step,
-    llm_step,
-    portfolio_step,
-    risk_step,
-)
+from tiers.backtest.decide import DecisionInputs, decide_bar
 from tiers.backtest.shipped import BUILT_IN
 from tiers.contracts import (
     BookView,
@@ -32,7 +25,6 @@ from tiers.contracts import (
 )
 from tiers.contracts.parameters import PipelineParams
 from tiers.contracts.protocols import Replaced
-from tiers.llm.enforce import enforce
 from trading.market.lots import Lot, quantity_steps
 
 NOW = datetime(2020, 6, 1, 20, tzinfo=UTC)
@@ -81,24 +73,8 @@ def inputs(*, equity: int = 100_000, peak: int = 100_000, held: int = 0) -> Deci
     )
 
 
-def test_the_decision_is_the_four_steps_in_a_row() -> None:
-    given, switches = inputs(), Switches()
-    decision = decide_bar(given, PARAMS, switches)
-    risk = risk_step(given, PARAMS, switches)
-    view = llm_step(given.context, switches)
-    bounded = enforce(risk, view, switches)
-    targets = portfolio_step(given, bounded, PARAMS)
-    plan = execute_step(given, risk, targets, PARAMS)
-    np.testing.assert_array_equal(decision.risk.size, risk.size)
-    assert decision.view == view
-    assert decision.bounded.leverage == bounded.leverage < risk.leverage
-    np.testing.assert_array_equal(decision.targets.weights, targets.weights)
-    assert decision.plan == plan
-    assert [intent.symbol for intent in plan.intents] == ["AAPL"]
-
-
 def test_with_the_analyst_off_its_input_passes_through() -> None:
-    decision = decide_bar(inputs(), PARAMS, Switches(llm_strategic_analysis=False))
+    decision = decide_bar(inputs(), PARAMS, Switches(llm_strategic_analysis=False), BUILT_IN)
     assert decision.view.provider == "off"
     assert decision.bounded is decision.risk
 
@@ -135,13 +111,16 @@ def test_the_optimiser_spreads_the_cost_over_the_horizon_of_the_forecast() -> No
 
 def test_a_halt_decided_at_this_bar_reaches_the_orders_of_this_bar() -> None:
     given = inputs(equity=50_000, peak=100_000, held=100)
-    decision = decide_bar(given, PARAMS, Switches())
+
+    def selling(**given: Any) -> TargetWeights:
+        return replace(BUILT_IN.portfolio.run(**given), weights=np.array([0.0, 0.0]))
+
+    tiers = replace(BUILT_IN, portfolio=Replaced(BUILT_IN.portfolio, run=selling))
+    decision = decide_bar(given, PARAMS, Switches(), tiers)
     assert given.book.state is TradingState.ACTIVE
     assert decision.risk.state is TradingState.HALTED
     assert decision.plan.intents == ()
-    forced = replace(decision.targets, weights=np.array([0.0, 0.0]))
-    plan = execute_step(given, decision.risk, forced, PARAMS)
-    assert [denial.code for denial in plan.denials] == ["BOOK_HALTED"]
+    assert [denial.code for denial in decision.plan.denials] == ["BOOK_HALTED"]
 
 
 def test_the_venue_learns_the_steps_of_quantity() -> None:

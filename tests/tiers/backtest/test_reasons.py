@@ -19,6 +19,7 @@ from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.exact import Initial
 from tiers.backtest.history import ServingModels
 from tiers.backtest.outcome import Outcome
+from tiers.backtest.pace import IntArray
 from tiers.contracts import Bars, Switches, TradingState, utc
 from tiers.contracts.parameters import ExecuteParams
 from tiers.management.commands import backtest
@@ -33,7 +34,9 @@ TOO_DEAR = (
 BELOW_LEAST = (
     "Over the 3 bars from 2020-01-01 to 2020-01-03 were refused: orders below the least that can be ordered (once)."
 )
-NO_TRADE = "No position was closed in full, so profit factor, profit a trade and trades won have no value."
+NO_TRADE = (
+    "No position was made smaller, so profit factor, profit a trade, trades won and reductions won have no value."
+)
 NO_MOVE = "The equity did not move, so ratios to its risk have no value."
 
 
@@ -99,6 +102,7 @@ def test_enough_money_or_smaller_lots_are_no_matter() -> None:
 
 
 ONE_RETURN = "There is only one return, so volatility and Sharpe ratio have no value."
+NO_LOSS = "No return was notably below zero, so the Sortino ratio has no value."
 NEVER_FELL = "The equity never fell, so Sortino and Calmar ratio have no value."
 ALIKE = "The returns did not differ, so the Sharpe ratio has no value."
 RUIN = "The equity fell to zero or below, so volatility, Sharpe and Sortino ratio have no value."
@@ -126,7 +130,7 @@ TOO_FAST = (
         ([64, 32, 16], [ALIKE]),
         ([100, 50, 0], [RUIN, NOTHING_LEFT]),
         ([100, 0, 50], [RUIN]),
-        ([100, 90, 4e16], [TOO_FAST]),
+        ([100, 90, 4e16], [NO_LOSS, TOO_FAST]),
         ([100, 99, 101, 100], []),
     ],
 )
@@ -149,7 +153,11 @@ def test_a_ratio_of_less_than_a_year_tells_how_far_off_it_may_be(days_apart: int
     assert reasons_of([100, 99, 101, 100], days_apart=days_apart) == sentences
 
 
-def reasons_of(equity: list[float], *, days_apart: int) -> list[str]:
+def test_returns_from_day_to_day_may_all_be_above_zero_though_the_equity_fell_within_a_day() -> None:
+    assert NO_LOSS in reasons_of([100, 99, 101, 100, 103], days_apart=400, rows=np.array([0, 2, 4]))
+
+
+def reasons_of(equity: list[float], *, days_apart: int, rows: IntArray | None = None) -> list[str]:
     step = np.timedelta64(days_apart, "D")
     ts = np.datetime64("2020-01-01T21:00:00", "us") + np.arange(len(equity)) * step
     measured = metrics.measure(
@@ -157,10 +165,10 @@ def reasons_of(equity: list[float], *, days_apart: int) -> list[str]:
         equity=np.array(equity, dtype=float),
         weights=np.zeros((len(equity), 1)),
         pnl=[Decimal(1), Decimal(-1)],
-        reduction_pnl=[],
+        reduction_pnl=[Decimal(1), Decimal(-1)],
         traded_notional=Decimal(0),
         fees_paid=Decimal(0),
-        pace=replace(pace.of_all(ts), per_year=365.0),
+        pace=pace.Pace(rows=np.arange(len(ts)) if rows is None else rows, per_year=365.0, of_days=False),
     )
     found = reasons.of_metrics(measured)
     names = {"volatility_pct", "sharpe", "sortino", "calmar", "cagr_pct"}
