@@ -16,7 +16,7 @@ from tiers.contracts import FloatArray
 from trading.market.asset_class import DOLLAR
 from trading.market.days import day_of
 
-INK, MUTED, GRID = "#0f172a", "#64748b", "#e2e8f0"
+INK, GRID = "#0f172a", "#e2e8f0"
 STRATEGY, UNSEEN, BASELINE, LOSS = "#0e7490", "#7c3aed", "#94a3b8", "#dc2626"
 PALETTE = (
     "#0e7490",

@@ -166,15 +166,15 @@ def lead_row(bars: Bars, config: Config) -> int:
     return config.start_row + (seen if seen <= bars.n_bars - config.start_row - MIN_UNSEEN_BARS else 0)
 
 
-def listed_from(bars: Bars, start_row: int) -> BoolArray:
+def have_bars_from(bars: Bars, start_row: int) -> BoolArray:
     """(n_symbols,) whether a symbol has a bar from that row on."""
     return np.asarray(np.isfinite(bars.close[start_row:]).any(axis=0))
 
 
-def listed(bars: Bars, row: int) -> tuple[str, ...]:
+def not_ended(bars: Bars, row: int) -> tuple[str, ...]:
     """The symbols that have not ended at that row."""
     recent = int(np.searchsorted(bars.ts, bars.ts[row] - np.timedelta64(LONGEST_CLOSURE)))
-    return tuple(compress(bars.symbols, listed_from(bars, recent)))
+    return tuple(compress(bars.symbols, have_bars_from(bars, recent)))
 
 
 def _of_tiers(
@@ -243,7 +243,7 @@ def _weighted(
     bars: Bars, strategy: Strategy, config: Config, progress: Progress, baseline: Result | None = None
 ) -> Result:
     """A strategy that speaks in weights, of the symbols that have a bar to decide on: no money waits for another."""
-    present = listed_from(bars, config.start_row)
+    present = have_bars_from(bars, config.start_row)
     weights = np.full(bars.close.shape, np.nan)
     weights[:, present] = strategy.weights(adjusted(bars).close[:, present], start_row=config.start_row)
     _say_again(weights, bars)

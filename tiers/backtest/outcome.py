@@ -22,7 +22,7 @@ class Outcome:
     """A result with what the tables know of its models and flags."""
 
     result: Result
-    elapsed_s: float
+    elapsed_s: float = 0.0
     models: Mapping[MLModel, tuple[str, ...]] = field(default_factory=dict)  # that served, with their symbols
     switches: Switches | None = None
     evidence: Evidence | None = None  # of the models that served, on the bars that none of them saw

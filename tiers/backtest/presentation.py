@@ -56,7 +56,7 @@ def sample_note(result: Result, trained: Mapping[str, datetime]) -> str:
 
     `trained` is the end of each model's training, by what the sentence calls the model.
     """
-    if result.trained_until is None or not trained:
+    if not trained:
         return ""
     seen, total = result.n_seen, len(result.run.ts)
     each = [f"{model} was trained on data up to {until:%Y-%m-%d %H:%M} UTC" for model, until in trained.items()]

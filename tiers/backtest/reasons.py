@@ -67,7 +67,8 @@ def _left_out(run: Run, bars: Bars) -> list[str]:
     """The symbols that nothing could be done with."""
     names = [symbol for symbol, has in zip(bars.symbols, _present(bars, len(run.ts)), strict=True) if not has]
     span = f"from {day_of(run.ts[0])} to {day_of(run.ts[-1])}"
-    return [f"Without a bar {span}, and so left out of buy and hold, too: {listed(names, 'symbols')}."] if names else []
+    told = f"Without a bar {span}, and so left out of buy and hold, too: {joined_names(names, 'symbols')}."
+    return [told] if names else []
 
 
 def _present(bars: Bars, n_rows: int) -> BoolArray:
@@ -115,7 +116,7 @@ def of_actions(run: Run, currency: str) -> list[str]:
     splits = [f"{each.symbol} {each.action}" for each in run.all_booked if each.action.is_split]
     paid = [each.cash for each in run.all_booked if not each.action.is_split]
     told = [
-        f"{len(splits)} split{'s' * (len(splits) > 1)} ({listed(splits, 'splits')})" if splits else "",
+        f"{len(splits)} split{'s' * (len(splits) > 1)} ({joined_names(splits, 'splits')})" if splits else "",
         f"{len(paid)} dividend{'s' * (len(paid) > 1)} of {amount(sum(paid, ZERO), currency)} together" if paid else "",
     ]
     booked = " and ".join(filter(None, told))
@@ -133,7 +134,7 @@ def _cancelled(run: Run) -> list[str]:
     """The orders that a decision ended while they waited, by symbol."""
     told = ", ".join(f"{symbol} {n:,}" for symbol, n in run.cancelled_by_symbol.most_common())
     why = "no bar of their symbol came for a week, it split, or the book might only reduce or was halted meanwhile"
-    never = listed(sorted({*run.cancelled_by_symbol} - {fill.symbol for fill in run.all_fills}), "symbols")
+    never = joined_names(sorted({*run.cancelled_by_symbol} - {fill.symbol for fill in run.all_fills}), "symbols")
     more = f" Never traded at all: {never}." if never else ""
     return [f"Cancelled were orders that waited for a bar ({told}): {why}.{more}"] if told else []
 
@@ -149,7 +150,7 @@ def of_gaps(bars: Bars, calendars: Mapping[str, Calendar], pace: Pace) -> list[s
                 missing[f"{symbol} {expected - len(own):,} of {expected:,}"] = len(own) / expected
     if not missing:
         return []
-    told, unit = listed(sorted(missing, key=missing.__getitem__), "symbols"), "day" if pace.of_days else "bar"
+    told, unit = joined_names(sorted(missing, key=missing.__getitem__), "symbols"), "day" if pace.of_days else "bar"
     sentence = (
         f"Bars that the calendar has and that did not come: {told}. Figures of a year are those of the "
         f"{len(pace.rows) - 1:,} returns from one {unit} "
@@ -244,7 +245,7 @@ def _silent(log: DecisionLog, bars: Bars, columns: Sequence[str]) -> list[str]:
     found, present = [], _present(bars, len(log.ts))
     for column, symbol in enumerate(log.symbols):
         if present[column] and not np.isfinite(log.probability[:, column]).any():
-            lacking = listed(never(log.features[:, column], columns))
+            lacking = joined_names(never(log.features[:, column], columns))
             why = f": {lacking} had no value at any bar" if lacking else ", since no row of its features was complete"
             no_volume = not np.nan_to_num(bars.volume[:, column]).any()
             without = ", as its volume is always 0; a model that is trained on such symbols alone does without them"
@@ -258,7 +259,7 @@ def never(features: FloatArray, columns: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name, is_empty in zip(columns, empty, strict=False) if is_empty)
 
 
-def listed(names: Sequence[str], of: str = "features") -> str:
+def joined_names(names: Sequence[str], of: str = "features") -> str:
     """The first of the names, and how many more there are; empty of none."""
     more = f" and {len(names) - SHOWN} more {of}" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

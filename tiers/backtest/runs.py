@@ -53,8 +53,7 @@ class Request:
     costs: Costs
     initial: Initial
     seed: int
-    fast: int = 20  # windows of sma_cross, in bars
-    slow: int = 50
+    windows: Mapping[str, int] = field(default_factory=dict)  # of sma_cross, in bars, over the usual ones
     export: Path | None = None
     params: Mapping[str, Any] = field(default_factory=dict)  # of the tiers, over the usual ones
 
@@ -77,9 +76,13 @@ def run(request: Request, *, progress: Progress = engine.silent) -> Outcome:
 
 
 def check(request: Request) -> None:
-    """Raise `DataError` for a strategy, timeframe or list of symbols that does not exist, or of several currencies."""
+    """Raise `DataError` for a strategy, timeframe or list of symbols that does not exist, or of several currencies.
+
+    `Rejected` names a window that the strategy does not have.
+    """
     if request.strategy not in STRATEGIES:
         raise DataError(f"strategy must be one of {', '.join(STRATEGIES)}, was {request.strategy!r}")
+    strategies.label(request.strategy, request.windows)
     seconds(request.timeframe)
     if request.params and request.strategy != strategies.TIERS:
         raise DataError(f"--params are those of {strategies.TIERS}, were given to {request.strategy}")
@@ -92,11 +95,10 @@ def check(request: Request) -> None:
 
 
 def _simple(request: Request, progress: Progress) -> Outcome:
-    windows = {"fast": request.fast, "slow": request.slow} if request.strategy == "sma_cross" else {}
-    strategy = strategies.make(request.strategy, windows)
+    strategy = strategies.make(request.strategy, request.windows)
     bars, start_row = load(request, warmup=strategy.warmup_bars, shortest=0)
     result = engine.run_strategy(bars, strategy, _config(request, start_row), progress=progress)
-    return Outcome(result=replace(result, reasons=(*result.reasons, reasons.OF_A_STRATEGY)), elapsed_s=0.0)
+    return Outcome(result=replace(result, reasons=(*result.reasons, reasons.OF_A_STRATEGY)))
 
 
 def _helios(request: Request, progress: Progress) -> Outcome:
@@ -127,8 +129,8 @@ def _helios(request: Request, progress: Progress) -> Outcome:
         bars,
         served,
         config,
-        params=_params(request, engine.listed(bars, start_row)),
-        lead_params=_params(request, engine.listed(bars, engine.lead_row(bars, config))),
+        params=_params(request, engine.not_ended(bars, start_row)),
+        lead_params=_params(request, engine.not_ended(bars, engine.lead_row(bars, config))),
         switches=switches,
         tiers=tiers,
         progress=progress,
@@ -137,7 +139,6 @@ def _helios(request: Request, progress: Progress) -> Outcome:
     )
     return Outcome(
         result=result,
-        elapsed_s=0.0,
         models=models,
         switches=switches,
         modules=active,

@@ -23,7 +23,7 @@ def params_of(book: Book, known: Sequence[Instrument] | None = None) -> Pipeline
     of = named(book.symbols) if known is None else known
     symbols = book.symbols
     if market_closes(symbols, of) and around_the_clock(symbols, of):
-        symbols = listed(book)
+        symbols = not_ended(book)
     return PipelineParams.of(
         book.timeframe,
         closes=market_closes(symbols, of),
@@ -41,7 +41,7 @@ def began(book: Book) -> datetime | None:
     return first
 
 
-def listed(book: Book) -> list[str]:
+def not_ended(book: Book) -> list[str]:
     """The symbols of the book that had not ended when it began, of those that have begun; in a replay as it ends."""
     first = began(book)
     if first is None:

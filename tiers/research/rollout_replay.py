@@ -174,7 +174,7 @@ def _replay_data(rollout: Rollout) -> ReplayData:
         adjusted=adjusted(bars),
         longer=longer,
         start_row=start_row,
-        listed=engine.listed(bars, start_row),
+        listed=engine.not_ended(bars, start_row),
         served=served,
         n_seen=n_seen,
         window_bars=max(needed, lookback.close_bars(params, book.timeframe)),

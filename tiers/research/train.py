@@ -18,7 +18,7 @@ from django.conf import settings
 
 from helios.errors import DataError, ModelMissing
 from helios.modules import process as modules
-from tiers.backtest.reasons import listed, never
+from tiers.backtest.reasons import joined_names, never
 from tiers.backtest.runs import longer
 from tiers.challenge import checks
 from tiers.contracts import Bars, FeatureSet, FloatArray, adjusted
@@ -109,11 +109,12 @@ def _notes(card: Card, source: Source, symbols: Sequence[str]) -> list[str]:
     """What a reader of the figures has to know of the model."""
     told = [WIDTH, calibration.at_bound(card.temperature)]
     if source.absent:
-        told.append(f"The volume of {', '.join(symbols)} is always 0: the model does without {listed(source.absent)}.")
+        without = joined_names(source.absent)
+        told.append(f"The volume of {', '.join(symbols)} is always 0: the model does without {without}.")
     for column, symbol in enumerate(symbols):
         if symbol not in card.symbols:
             lacking = never(source.values[:, column], source.made.columns)
-            why = f"it has no value of {listed(lacking)}" if lacking else "none is complete, with a known outcome"
+            why = f"it has no value of {joined_names(lacking)}" if lacking else "none is complete, with a known outcome"
             told.append(f"No row of {symbol} was trained on, and the model does not stand for it: {why}.")
     return [note for note in told if note]
 

@@ -1,4 +1,4 @@
-"""Books: making them, moving them between modes and states, reading what they hold."""
+"""Books: making them and moving them between modes and states."""
 
 from __future__ import annotations
 

@@ -322,6 +322,7 @@ def test_every_model_that_spoke_is_named_with_its_training_and_no_other(
         (["--cash", "0"], "cash must be more than 0, was 0"),
         (["--seed", "x"], "--seed must be a whole number, was 'x'"),
         (["--fast", "50", "--slow", "20"], "needs 1 <= fast < slow, was fast=50, slow=20"),
+        (["--strategy", "helios", "--slow", "5"], "helios takes no parameters, was given 'slow'"),
         (["--strategy", "helios"], "no trained model for timeframe 1d"),
         (["--export", "/nowhere/report.html"], "there is no directory /nowhere"),
     ],

@@ -82,7 +82,7 @@ def run(ctx: StageContext) -> StageResult:
 def _taking_part(book: Book, bars: Bars) -> set[str]:
     """The symbols that a strategy divides the money between: the part of one that has not begun waits."""
     known = zip(bars.symbols, np.isfinite(bars.close).T, strict=True)
-    return {*book_params.listed(book), *(symbol for symbol, has in known if not has.any())}
+    return {*book_params.not_ended(book), *(symbol for symbol, has in known if not has.any())}
 
 
 def _shadow_views(real: BookView, bars: Bars, strategies: Sequence[Assignment]) -> dict[int, BookView]:

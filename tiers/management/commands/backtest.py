@@ -40,8 +40,8 @@ class Command(PlainCommand):
         parser.add_argument("--slippage-bps", help="against every fill; default: HELIOS_SLIPPAGE_BPS")
         parser.add_argument("--cash", help="money at the start; default: HELIOS_INITIAL_CASH")
         parser.add_argument("--seed", default="0", help="names the run; the same seed gives the same result")
-        parser.add_argument("--fast", default="20", help="fast window of sma_cross, in bars")
-        parser.add_argument("--slow", default="50", help="slow window of sma_cross, in bars")
+        parser.add_argument("--fast", help="fast window of sma_cross, in bars; default: 20")
+        parser.add_argument("--slow", help="slow window of sma_cross, in bars; default: 50")
         parser.add_argument(
             "--params", default="{}", help='of the tiers, as JSON: {"execute": {"max_notional": "5000000"}}'
         )
@@ -79,8 +79,7 @@ def request_of(options: dict[str, Any]) -> runs.Request:
         ),
         initial=Initial(cash=_number("cash", options["cash"], str(env.initial_cash))),
         seed=_integer("seed", options["seed"]),
-        fast=_integer("fast", options["fast"]),
-        slow=_integer("slow", options["slow"]),
+        windows={name: _integer(name, options[name]) for name in ("fast", "slow") if options[name] is not None},
         export=options["export"],
         params=json_object("--params", options["params"]),
     )
