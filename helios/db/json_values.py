@@ -1,4 +1,4 @@
-"""Values as a JSON column keeps them."""
+"""Values as a JSON column keeps them, and what kind of value one takes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,23 @@ import math
 import numbers
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
+
+from django.db.models import CheckConstraint, F, Func, TextField, Value
+from django.db.models.lookups import Exact
+
+_KINDS: Final = {"list": ("array", "a list"), "object": ("object", "an object")}
+
+
+def holds(kind: str, table: str, field: str) -> CheckConstraint:
+    """The column holds a JSON list, or object; what stands in it is its reader's to check."""
+    name, words = _KINDS[kind]
+    found = Func(F(field), function="jsonb_typeof", output_field=TextField())
+    return CheckConstraint(
+        condition=Exact(found, Value(name)),
+        name=f"{table}_{field}_is_{kind}",
+        violation_error_message=f"{field} must be {words}",
+    )
 
 
 def json_safe(value: Any) -> Any:

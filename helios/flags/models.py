@@ -6,23 +6,13 @@ from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import F, Func, Q, Value
-from django.db.models.lookups import Exact
+from django.db.models import F, Q
 
+from helios.db.json_values import holds
 from helios.flags.core.definition import Strategy
 
 State = dict[str, Any]  # one flag as plain JSON values, as history and the command line show it
 JSON_LISTS = ("schedule", "constraints", "prerequisites", "rules", "variants")
-
-
-def _is_list(table: str, field: str) -> models.CheckConstraint:
-    """The column holds a JSON list; what stands in it is the definition's to check."""
-    kind = Func(F(field), function="jsonb_typeof", output_field=models.TextField())
-    return models.CheckConstraint(
-        condition=Exact(kind, Value("array")),
-        name=f"{table}_{field}_is_list",
-        violation_error_message=f"{field} must be a list",
-    )
 
 
 class FeatureFlag(models.Model):
@@ -126,7 +116,7 @@ class FeatureFlag(models.Model):
                 name="feature_flags_gradual_from",
                 violation_error_message="gradual_from must be a whole number from 0 to 100",
             ),
-            *(_is_list("feature_flags", field) for field in JSON_LISTS),
+            *(holds("list", "feature_flags", field) for field in JSON_LISTS),
         ]
 
     def __str__(self) -> str:
@@ -153,7 +143,7 @@ class FlagSegment(models.Model):
                 name="flag_segments_name",
                 violation_error_message="a segment's name must be letters, digits or _ . ~ -",
             ),
-            _is_list("flag_segments", "constraints"),
+            holds("list", "flag_segments", "constraints"),
         ]
 
     def __str__(self) -> str:

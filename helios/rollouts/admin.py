@@ -52,7 +52,7 @@ class HistoryInline(ShownInline):
 
     @display(description="step")
     def serves(self, row: RolloutEvent) -> str:
-        return str(row.after["serves"])
+        return str(row.after.get("serves", ""))
 
 
 _button = partial(button, permission="steer")

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from helios.errors import error_text
+from helios.errors import UNREAD, error_text
 from helios.rollouts import describe, providers
 from helios.rollouts.core.arm_summary import arm_numbers
 from helios.rollouts.core.assignment import Arm, Mode
@@ -92,9 +92,14 @@ def _arms(row: Rollout) -> tuple[dict[str, Any] | None, str | None, str]:
             return arm_numbers(providers.measure(row)), _moment(timezone.now()), ""
         except Exception as error:  # noqa: BLE001 - a report says so and shows what was known last
             problem = f"no measures: {error_text(error)}"
-    if last is None or not last.numbers.get("arms"):
+    kept = last.numbers.get("arms") if last else None
+    if last is None or not kept:
         return None, None, problem
-    return last.numbers["arms"], _moment(last.at), problem
+    try:
+        table(kept)
+    except UNREAD:  # a worker writes them
+        return None, _moment(last.at), "the numbers of the last analysis are not those of two arms"
+    return kept, _moment(last.at), problem
 
 
 def _counts(title: str, champion: dict[str, Any], challenger: dict[str, Any], key: str) -> Row:

@@ -67,7 +67,8 @@ def guard(each: Mapping[str, Any]) -> str:
 
 def numbered(analysis: RolloutAnalysis) -> str:
     """The step that an analysis read, counted from one as people do."""
-    return f"{analysis.step + 1}: {steps_of(analysis.rollout)[analysis.step].serves}"
+    serves = [step.serves for step in steps_of(analysis.rollout)[analysis.step : analysis.step + 1]]
+    return ": ".join([str(analysis.step + 1), *serves])
 
 
 def short(reason: str) -> str:

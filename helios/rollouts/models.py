@@ -9,6 +9,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
 
+from helios.db.json_values import holds
 from helios.rollouts.core.assignment import Arm, Kind
 from helios.rollouts.core.machine import LIVE, Cause, State, Verdict
 
@@ -111,6 +112,7 @@ class RolloutAnalysis(models.Model):
             models.CheckConstraint(
                 condition=Q(hard=False) | Q(verdict="Failed"), name="rollout_analyses_hard_is_failed"
             ),
+            holds("object", "rollout_analyses", "numbers"),
         ]
 
     def __str__(self) -> str:
@@ -133,7 +135,10 @@ class RolloutEvent(models.Model):
         ordering = ["-id"]
         verbose_name_plural = "rollout history"
         indexes: ClassVar = [models.Index(fields=["rollout", "-id"], name="rollout_history_of_rollout")]
-        constraints: ClassVar = [models.CheckConstraint(condition=~Q(actor=""), name="rollout_history_actor")]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=~Q(actor=""), name="rollout_history_actor"),
+            holds("object", "rollout_history", "after"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.rollout_id} {self.action} by {self.actor}"

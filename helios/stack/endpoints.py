@@ -33,6 +33,15 @@ _SESSION = {
     "local_preload_libraries": "",
     "client_connection_check_interval": "2s",  # what a process was in when it was killed ends with it
 }
+# A server that went without a word, as in a fail-over, is given up soon: by itself the kernel tries for a quarter of an
+# hour, or for two hours where it waits for an answer alone.
+_PATIENCE = {
+    "connect_timeout": 5,
+    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 LONGEST_TASK_S = 300  # a worker that idles in a transaction for longer hangs, and holds its rows for nobody
 ROOT_STATE = Path("/var/lib/helios")  # where root keeps the server files of a checkout nobody else may enter
 
@@ -137,7 +146,7 @@ def django_database(url: str) -> dict[str, Any]:
         "PORT": query.pop("port", str(parts.port or "")),
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"connect_timeout": 5, "application_name": "helios", "options": " ".join(said).strip(), **query},
+        "OPTIONS": {**_PATIENCE, "application_name": "helios", "options": " ".join(said).strip(), **query},
     }
 
 

@@ -35,9 +35,9 @@ PROBES, LOGIN = "/health", "/admin/login/"
 BROWSER: Final = "helios_browser"  # the cookie of a browser in which somebody has logged in
 SAFER: Final = ("/halt", "/reduce", "/stop", "/kill-switch", "/disable", "/open", "/pause", "/abort", "/end")
 # And `web_threads` for reading.
-THREADS: Final = {"probe": 1, "stranger": 2, "login": 1, "change": 4, "desk": 2, "safer": 2}
+THREADS: Final = {"alive": 1, "probe": 1, "stranger": 2, "login": 1, "change": 4, "desk": 2, "safer": 2}
 EACH: Final = 256  # bodies that may be on their way, of one token, session or address
-BY_ADDRESS: Final = frozenset({"stranger", "probe"})
+BY_ADDRESS: Final = frozenset({"stranger", "alive", "probe"})
 LARGE: Final = frozenset({"read", "change"})  # kinds whose bodies may be large
 SMALL_BODY: Final = 65_536  # bytes, of all other kinds
 BUFFERED: Final = 64 * 1_048_576  # bytes of all bodies beyond that which are kept at a time
@@ -114,7 +114,7 @@ def kind(scope: Message) -> tuple[str, str]:
     """
     path = scope["path"]
     if path.startswith(PROBES):
-        return "probe", ""
+        return ("alive" if path == PROBES else "probe"), ""  # the first asks for nothing, and waits for nothing
     if path == LOGIN:  # a session may be anybody's who was let in once; a browser is counted by itself
         browser = marked_cookie(scope["headers"], BROWSER)
         return ("login", browser) if browser else ("stranger", "")
@@ -260,7 +260,7 @@ class Answers:
 
 def _largest(which: str) -> int:
     """The bytes of a body of that kind of request, at most; a probe has none."""
-    return BUFFERED_EACH if which in LARGE else 0 if which == "probe" else SMALL_BODY
+    return BUFFERED_EACH if which in LARGE else 0 if which in {"alive", "probe"} else SMALL_BODY
 
 
 def _remember(

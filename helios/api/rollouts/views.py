@@ -127,7 +127,7 @@ def _numbers(row: Rollout) -> tuple[str, dict[str, Any]]:
         return "decisions", _measured(row)
     last = row.analyses.order_by("-id").first()
     kept = last.numbers.get("arms") if last else None
-    return ("analysis", dict(kept)) if kept else ("none", {})
+    return ("analysis", kept) if isinstance(kept, dict) else ("none", {})
 
 
 def _measured(row: Rollout) -> dict[str, Any]:

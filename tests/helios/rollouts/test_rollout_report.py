@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError
+from django.db import IntegrityError
 
 from helios.rollouts import arm_decisions, comparison, describe, selectors, services
 from helios.rollouts.arm_decisions import ArmDecision
 from helios.rollouts.core.assignment import arm_symbols
 from helios.rollouts.core.measures import ArmMeasures
-from helios.rollouts.models import RolloutEvent
+from helios.rollouts.models import RolloutAnalysis, RolloutEvent
 from tests.helios.rollouts.conftest import STEPS, T0
 from tests.support.arms import arm, reading
 from tests.support.commands import printed
@@ -99,6 +100,27 @@ def test_a_provider_that_raises_costs_the_report_its_numbers_only(at_step, desk)
     assert found["problem"] == "no measures: ZeroDivisionError: no equity"
     assert found["arms"]["challenger"]["decisions"] == 100  # of the last analysis
     assert "no measures" in command("show", "faster")
+
+
+@pytest.mark.parametrize("arms", ["x", ["x"], {"champion": 1}, {"champion": {}, "challenger": {}, "difference": {}}])
+def test_numbers_that_are_not_of_two_arms_cost_the_report_its_numbers_only(at_step, desk, arms: Any) -> None:
+    row = services.abort(at_step(2).pk, actor="ops", reason="enough")
+    RolloutAnalysis.objects.create(rollout=row, at=T0, step=500, verdict="Success", numbers={"arms": arms})
+    found = comparison.report(row)
+    assert (found["arms"], found["problem"]) == (None, "the numbers of the last analysis are not those of two arms")
+    assert describe.numbered(row.analyses.first()) == "501"
+
+
+@pytest.mark.parametrize(
+    ("model", "values"),
+    [
+        (RolloutAnalysis, {"step": 1, "verdict": "Success", "numbers": [1]}),
+        (RolloutEvent, {"actor": "x", "after": "x"}),
+    ],
+)
+def test_what_is_kept_of_a_rollout_is_an_object(at_step, model: Any, values: dict[str, Any]) -> None:
+    with pytest.raises(IntegrityError, match="_is_object"):
+        model.objects.create(rollout=at_step(2), at=T0, **values)
 
 
 def test_before_anything_was_measured_there_are_no_arms(rollout) -> None:

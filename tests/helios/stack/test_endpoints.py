@@ -105,6 +105,13 @@ def test_a_database_url_becomes_djangos_settings() -> None:
     assert entry["OPTIONS"]["options"].endswith(" -c a=b")
 
 
+def test_a_server_that_went_without_a_word_is_given_up_within_seconds() -> None:
+    options = endpoints.django_database("postgresql://me@db.example/h?tcp_user_timeout=3000")["OPTIONS"]
+    assert options["tcp_user_timeout"] == "3000"
+    assert options["keepalives_idle"] + options["keepalives_interval"] * options["keepalives_count"] <= 15
+    assert endpoints.django_database("postgresql://me@db.example/h")["OPTIONS"]["tcp_user_timeout"] <= 10_000
+
+
 @pytest.mark.parametrize(("component", "idle"), [("", "0s"), ("web", "0s"), ("gpu", "300s"), ("maintenance", "300s")])
 def test_a_worker_holds_nothing_while_it_idles_for_longer_than_its_tasks_may_take(
     monkeypatch: pytest.MonkeyPatch, component: str, idle: str

@@ -52,6 +52,7 @@ def test_reads_that_hang_do_not_keep_a_change_from_its_turn() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "headers", "which"),
     [
+        ("GET", "/health", {}, "alive"),
         ("GET", "/health/ready", {}, "probe"),
         ("GET", "/api/books/", {}, "stranger"),
         ("POST", "/api/books/main/halt", {}, "stranger"),
