@@ -13,7 +13,7 @@ import numpy as np
 from tiers.backtest import metrics, reasons
 from tiers.backtest.exact import Costs, Decide, Initial, Run, actions_by_row, simulate
 from tiers.backtest.history import DecisionLog, HeliosDecider, History, Progress, ServingModels, prepare
-from tiers.backtest.pace import Pace, of_bars
+from tiers.backtest.sampling import Sampling, sampling_of
 from tiers.backtest.shipped import BUILT_IN
 from tiers.backtest.trades import Reduction, flat_to_flat, with_open
 from tiers.backtest.weights_decider import WeightsDecider
@@ -71,7 +71,7 @@ class Result:
     run: Run
     reductions: list[Reduction]  # in their order, then what is still open
     metrics: metrics.Metrics
-    pace: Pace
+    sampling: Sampling
     currency: str = ""  # as in `Config`
     trained_until: datetime | None = None  # as in `Config`
     log: DecisionLog | None = None
@@ -291,7 +291,7 @@ def _result(
     curve = run.equity_curve
     held = curve if baseline is None else baseline.run.equity_curve
     decided = bars.rows(slice(config.start_row, None))
-    pace = of_bars(decided, config.calendars)
+    sampling = sampling_of(decided, config.calendars)
     figures = metrics.measure(
         ts=decided.ts,
         equity=curve,
@@ -301,7 +301,7 @@ def _result(
         traded_notional=run.traded_notional,
         fees_paid=run.fees_paid,
         buy_hold_return_pct=100.0 * metrics.total_return(held),
-        pace=pace,
+        sampling=sampling,
     )
     kept = tuple(reasons.of_run(run, bars, config.lots, log=log, columns=columns))
     beside = () if baseline is None else reasons.beside("Buy and hold", [s for s in baseline.kept if s not in kept])
@@ -316,7 +316,7 @@ def _result(
         bar_ts=decided.ts,
         run=run,
         reductions=reductions,
-        pace=pace,
+        sampling=sampling,
         currency=config.currency,
         trained_until=config.trained_until,
         metrics=figures,
@@ -330,7 +330,7 @@ def _result(
             *reasons.of_actions(run, config.currency),
             *beside,
             *reasons.of_idle_cash(run if baseline is None else baseline.run, config.currency),
-            *reasons.of_gaps(decided, config.calendars, pace),
+            *reasons.of_gaps(decided, config.calendars, sampling),
             *reasons.of_metrics(figures),
         ),
     )

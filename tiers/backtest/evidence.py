@@ -165,8 +165,8 @@ def _measured(result: Result, first: int, given: tuple[Any, ...], block: int) ->
     up, right = forward > 0.0, lean * forward > 0.0  # no move is neither side's
     parts = [naive[place] - mine[place] for place in (0, 1)]
     losses = np.stack([sum(parts), *parts, width - mine[0], sum(mine), sum(naive)], axis=2)
-    counts = _of_bars(np.stack([right.astype(np.float64) - up, right, up, known], axis=2), known)
-    by_bar = np.hstack([_of_bars(losses, known) / counts[:, -1:], counts])
+    counts = _sums_by_bar(np.stack([right.astype(np.float64) - up, right, up, known], axis=2), known)
+    by_bar = np.hstack([_sums_by_bar(losses, known) / counts[:, -1:], counts])
     means, drawn = (_with_shares(each) for each in (by_bar.mean(axis=0), block_means(by_bar, block)))
     gain, moving, direction, beyond, above = (estimate(means[k], drawn[:, k]) for k in (0, 1, 2, 3, 6))
     sharpe, above_frequencies = _sharpes(result.lead, block)
@@ -198,7 +198,7 @@ def _losses(probability: FloatArray, outcome: OutcomeArray) -> tuple[FloatArray,
     return moving, np.where(moved, -np.log(there / (p[:, :, SELL] + p[:, :, BUY])), 0.0)
 
 
-def _of_bars(values: FloatArray, known: BoolArray) -> FloatArray:
+def _sums_by_bar(values: FloatArray, known: BoolArray) -> FloatArray:
     """(n_bars, n_figures) sums over the known symbols of each bar that has one."""
     out: FloatArray = np.where(known[:, :, None], values, 0.0).sum(axis=1)[known.any(axis=1)]
     return out
@@ -240,10 +240,10 @@ def _sharpes(result: Result, block: int) -> tuple[Estimate | None, Estimate | No
     """The Sharpe ratio that leads the backtest, and how far it is above that of class frequencies."""
     if result.frequencies is None:
         return None, None
-    per_year, curves = result.pace.per_year, [run.run.equity_curve for run in (result, result.frequencies)]
+    per_year, curves = result.sampling.per_year, [run.run.equity_curve for run in (result, result.frequencies)]
     if not all(bool((curve > 0.0).all()) for curve in curves):
         return None, None
-    returns = np.stack([metrics.simple_returns(curve, result.pace.rows) for curve in curves], axis=1)
+    returns = np.stack([metrics.simple_returns(curve, result.sampling.rows) for curve in curves], axis=1)
     block = round(block * len(returns) / len(curves[0]))  # a session day of stocks and coins has several rows
     mine, theirs = (metrics.sharpe(column, per_year) for column in returns.T)
     if mine is None:

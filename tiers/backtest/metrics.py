@@ -1,9 +1,9 @@
 """The figures of a backtest: pure functions of the equity curve, the trades and the weights.
 
 Returns are simple returns of the equity from bar close to bar close, of a book whose symbols do not all have each
-bar over several (`pace`); the risk-free rate is zero. Annual figures use the bars that came of those that a year of
-the market's calendar has, so that one session of minutes is a 252nd of a year and not the hours from its first bar
-to its last; docs/figures.md says each convention. A figure that has no value (no trade, no loss, no time passed) is
+bar over several (`sampling`); the risk-free rate is zero. Annual figures use the bars that came of those that a year
+of the market's calendar has, so that one session of minutes is a 252nd of a year and not the hours from its first
+bar to its last; docs/figures.md says each convention. A figure that has no value (no trade, no loss, no time passed) is
 None, which JSON writes as null.
 """
 
@@ -16,7 +16,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from tiers.backtest.pace import YEAR_DAYS, IntArray, Pace, years_between
+from tiers.backtest.sampling import YEAR_DAYS, IntArray, Sampling, years_between
 from tiers.contracts import FloatArray, TimeArray
 
 FEWEST_DAYS = 90  # a growth of fewer, to the fourth power and more, is none of a year
@@ -63,21 +63,21 @@ def measure(
     reduction_pnl: Sequence[Decimal],
     traded_notional: Decimal,
     fees_paid: Decimal,
-    pace: Pace,
+    sampling: Sampling,
     buy_hold_return_pct: float | None = None,
 ) -> Metrics:
     """All figures of one run, of two bars and more, the equity of the first above zero.
 
     `ts` and `equity` are (n_bars,), `weights` is (n_bars, n_symbols) held at each close, `pnl` holds the
     profit after fees of each position from flat to flat, `reduction_pnl` that of each reduction, `traded_notional`
-    sums the value of all fills, `pace` is that of the bars. Raises ValueError when the shapes differ.
+    sums the value of all fills, `sampling` is that of the bars. Raises ValueError when the shapes differ.
     """
     if ts.shape != equity.shape or weights.shape[:1] != equity.shape:
         raise ValueError(
             f"ts, equity, weights must have one row a bar, were {ts.shape}, {equity.shape}, {weights.shape}"
         )
-    per_year, returns = pace.per_year, simple_returns(equity, pace.rows)
-    years = max(years_between(ts), (len(pace.rows) - 1) / per_year)
+    per_year, returns = sampling.per_year, simple_returns(equity, sampling.rows)
+    years = max(years_between(ts), (len(sampling.rows) - 1) / per_year)
     growth, drawdown = cagr(equity, years), max_drawdown(equity)
     return Metrics(
         n_bars=len(equity),

@@ -100,13 +100,13 @@ def same_volatility(result: Result) -> dict[str, float | int | None] | None:
     """Buy and hold with so much cash (or credit) beside it that it moves as much as the strategy.
 
     Its returns are those of buy and hold times the ratio of the volatilities; the mix is restored where a return ends
-    (`Pace.rows`), and that costs nothing here. None where either does not move.
+    (`Sampling.rows`), and that costs nothing here. None where either does not move.
     """
     held = result.baseline
     mine, theirs = result.metrics.volatility_pct, held.metrics.volatility_pct
     if not mine or not theirs:
         return None
-    curve, part, rows = held.run.equity_curve, mine / theirs, result.pace.rows
+    curve, part, rows = held.run.equity_curve, mine / theirs, result.sampling.rows
     returns = part * simple_returns(curve, rows)
     since = np.searchsorted(rows, np.arange(1, len(curve))) - 1  # where the return ended that each bar follows
     within = 1.0 + part * (curve[1:] / curve[rows[since]] - 1.0)
@@ -121,7 +121,7 @@ def same_volatility(result: Result) -> dict[str, float | int | None] | None:
         reduction_pnl=[],
         traded_notional=ZERO,
         fees_paid=ZERO,
-        pace=result.pace,
+        sampling=result.sampling,
     ).as_dict()
     return {key: figures[key] for key in _OF_RETURNS}
 

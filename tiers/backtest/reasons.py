@@ -10,7 +10,7 @@ import numpy as np
 from tiers.backtest.exact import Run
 from tiers.backtest.history import DecisionLog
 from tiers.backtest.metrics import FEWEST_DAYS, Metrics, drawdowns
-from tiers.backtest.pace import YEAR_DAYS, Pace, n_expected
+from tiers.backtest.sampling import YEAR_DAYS, Sampling, n_expected
 from tiers.contracts import Bars, BoolArray, FloatArray, TradingState, utc
 from trading.books.accounting import ZERO, amount
 from trading.market.calendars import LONGEST_CLOSURE, Calendar
@@ -139,7 +139,7 @@ def _cancelled(run: Run) -> list[str]:
     return [f"Cancelled were orders that waited for a bar ({told}): {why}.{more}"] if told else []
 
 
-def of_gaps(bars: Bars, calendars: Mapping[str, Calendar], pace: Pace) -> list[str]:
+def of_gaps(bars: Bars, calendars: Mapping[str, Calendar], sampling: Sampling) -> list[str]:
     """How many bars of each symbol did not come, where they are enough to be worth a word, and what that does."""
     missing = {}
     for column, symbol in enumerate(bars.symbols):
@@ -150,10 +150,10 @@ def of_gaps(bars: Bars, calendars: Mapping[str, Calendar], pace: Pace) -> list[s
                 missing[f"{symbol} {expected - len(own):,} of {expected:,}"] = len(own) / expected
     if not missing:
         return []
-    told, unit = joined_names(sorted(missing, key=missing.__getitem__), "symbols"), "day" if pace.of_days else "bar"
+    told, unit = joined_names(sorted(missing, key=missing.__getitem__), "symbols"), "day" if sampling.of_days else "bar"
     sentence = (
         f"Bars that the calendar has and that did not come: {told}. Figures of a year are those of the "
-        f"{len(pace.rows) - 1:,} returns from one {unit} "
+        f"{len(sampling.rows) - 1:,} returns from one {unit} "
         "that no symbol lacks to the next (one without bars for more than a week, which seldom has such pauses, counts "
         "at its last close meanwhile)."
     )

@@ -17,7 +17,7 @@ from tests.support.backtests import LinearModel, lots, market, prices, short_par
 from tiers.backtest import evidence, presentation
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.evidence import Estimate, Evidence, block_means, estimate
-from tiers.backtest.pace import Pace
+from tiers.backtest.sampling import Sampling
 from tiers.contracts import FIELDS, Bars, FloatArray, Switches
 from tiers.predict import labels
 from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES, Calendar
@@ -329,7 +329,7 @@ def test_the_sharpe_ratio_has_an_interval_and_is_compared_with_that_of_class_fre
     curves = [np.cumprod(np.concatenate([[1.0], 1.0 + r])) for r in (mine + 0.002, mine)]
     first, other = (SimpleNamespace(run=SimpleNamespace(equity_curve=curve[100:])) for curve in curves)
     lead = SimpleNamespace(
-        run=first.run, frequencies=other, pace=Pace(rows=np.arange(800), per_year=252.0, of_days=True)
+        run=first.run, frequencies=other, sampling=Sampling(rows=np.arange(800), per_year=252.0, of_days=True)
     )
     found = evidence.of(backtest(knowing(moving=0.0, direction=0.0), lead=lead), BARS, [MODEL] * 3)
     assert found is not None
@@ -352,10 +352,10 @@ def test_a_block_of_the_sharpe_ratio_is_of_its_returns_where_these_have_two_rows
     every, second = np.arange(801), np.arange(0, 801, 2)
     curves = np.cumprod(1.0 + 0.01 * RNG.normal(size=(2, 801)), axis=1)
 
-    def of(rows: Any, pace: Any) -> Any:
+    def of(rows: Any, sampling: Any) -> Any:
         mine, frequencies = (SimpleNamespace(run=SimpleNamespace(equity_curve=curve[rows])) for curve in curves)
         return SimpleNamespace(
-            run=mine.run, frequencies=frequencies, pace=Pace(rows=pace, per_year=252.0, of_days=True)
+            run=mine.run, frequencies=frequencies, sampling=Sampling(rows=sampling, per_year=252.0, of_days=True)
         )
 
     assert evidence._sharpes(of(every, second), 10) == evidence._sharpes(of(second, np.arange(401)), 5)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.backtests import of_closes
-from tiers.backtest import metrics, pace
+from tiers.backtest import metrics, sampling
 from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES, Calendar
 
 DAY = np.timedelta64(1, "D")
@@ -44,12 +44,12 @@ def measured(equity: list[float], **changes: object) -> metrics.Metrics:
         "fees_paid": Decimal(0),
     } | changes
     each = replace(of_closes(np.ones((len(equity), 1)), ts=arguments["ts"]), timeframe="1m")
-    return metrics.measure(**({"pace": pace.of_bars(each, {})} | arguments))
+    return metrics.measure(**({"sampling": sampling.sampling_of(each, {})} | arguments))
 
 
-def paced(ts: np.ndarray, timeframe: str, calendar: Calendar) -> pace.Pace:
+def paced(ts: np.ndarray, timeframe: str, calendar: Calendar) -> sampling.Sampling:
     bars = replace(of_closes(np.ones((len(ts), 1)), ts=ts), timeframe=timeframe)
-    return pace.of_bars(bars, dict.fromkeys(bars.symbols, calendar))
+    return sampling.sampling_of(bars, dict.fromkeys(bars.symbols, calendar))
 
 
 def test_the_keys_are_those_the_command_promises() -> None:
@@ -77,7 +77,7 @@ def test_a_curve_worked_by_hand() -> None:
 
 def test_a_doubling_in_two_years_grows_41_percent_a_year() -> None:
     ts = np.array(["2020-01-01T00:00:00", "2021-12-31T12:00:00"], dtype="datetime64[us]")
-    assert pace.years_between(ts) == 2.0
+    assert sampling.years_between(ts) == 2.0
     assert metrics.cagr(np.array([100.0, 200.0]), 2.0) == pytest.approx(math.sqrt(2) - 1)
 
 
@@ -85,7 +85,7 @@ def test_without_one_calendar_annualisation_follows_the_bars_that_came() -> None
     ts = days(1462)  # four years and a quarter day short of it
     weekdays = ts[np.is_busday(ts.astype("datetime64[D]"))]
     equity = 100 * np.cumprod(1 + np.random.default_rng(1).normal(0.0, 0.01, len(weekdays)))
-    per_year = (len(weekdays) - 1) / pace.years_between(weekdays)
+    per_year = (len(weekdays) - 1) / sampling.years_between(weekdays)
     assert 260 < per_year < 262
     got = measured(list(equity), ts=weekdays, weights=np.zeros((len(weekdays), 1)))
     assert got.volatility_pct == pytest.approx(
@@ -98,7 +98,7 @@ def test_one_session_of_minutes_is_measured_by_the_year_of_its_calendar() -> Non
     equity = 100 * np.cumprod(1 + np.random.default_rng(2).normal(1e-5, 1e-4, 390))
     returns = [b / a - 1 for a, b in pairwise(equity.tolist())]
     changes = {"ts": ts, "weights": np.zeros((390, 1)), "traded_notional": Decimal(200)}
-    got = measured(list(equity), pace=paced(ts, "1m", XNYS), **changes)
+    got = measured(list(equity), sampling=paced(ts, "1m", XNYS), **changes)
     assert got.volatility_pct == pytest.approx(100 * statistics.stdev(returns) * math.sqrt(252 * 390))
     expected = statistics.mean(returns) / statistics.stdev(returns) * math.sqrt(252 * 390)
     assert got.sharpe == pytest.approx(expected)
@@ -134,7 +134,7 @@ def test_a_market_looks_no_riskier_for_the_bars_that_are_missing() -> None:
             list(equity[rows]),
             ts=hours[rows],
             weights=np.zeros((len(rows), 1)),
-            pace=paced(hours[rows], "1h", AROUND_THE_CLOCK),
+            sampling=paced(hours[rows], "1h", AROUND_THE_CLOCK),
         )
         for rows in (np.arange(len(hours)), came)
     )

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from tests.support.backtests import FIELDS, LinearModel, happened, lots, market, of_closes, prices, short_params
-from tiers.backtest import metrics, pace, reasons, report
+from tiers.backtest import metrics, reasons, report, sampling
 from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.exact import Initial
 from tiers.backtest.history import ServingModels
 from tiers.backtest.outcome import Outcome
-from tiers.backtest.pace import IntArray
+from tiers.backtest.sampling import IntArray
 from tiers.contracts import Bars, Switches, TradingState, utc
 from tiers.contracts.parameters import ExecuteParams
 from tiers.management.commands import backtest
@@ -93,7 +93,7 @@ def test_bars_that_did_not_come_are_counted(n_missing: int, is_told: bool) -> No
         "week, which seldom has such pauses, counts at its last close meanwhile)."
     )
     assert told == [sentence] * is_told
-    assert result.pace.per_year == pytest.approx(365 * (799 - n_missing) / 799)
+    assert result.sampling.per_year == pytest.approx(365 * (799 - n_missing) / 799)
 
 
 def test_enough_money_or_smaller_lots_are_no_matter() -> None:
@@ -168,7 +168,7 @@ def reasons_of(equity: list[float], *, days_apart: int, rows: IntArray | None = 
         reduction_pnl=[Decimal(1), Decimal(-1)],
         traded_notional=Decimal(0),
         fees_paid=Decimal(0),
-        pace=pace.Pace(rows=np.arange(len(ts)) if rows is None else rows, per_year=365.0, of_days=False),
+        sampling=sampling.Sampling(rows=np.arange(len(ts)) if rows is None else rows, per_year=365.0, of_days=False),
     )
     found = reasons.of_metrics(measured)
     names = {"volatility_pct", "sharpe", "sortino", "calmar", "cagr_pct"}

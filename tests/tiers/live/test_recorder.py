@@ -84,13 +84,6 @@ def test_trades_and_order_books_are_stored_together_and_once() -> None:
     assert list(OrderBookSnapshot.objects.values_list("symbol", "sequence", "bids")) == [("A", 7, [["9", "1"]])]
 
 
-def test_what_is_stored_twice_is_once_and_a_correction_raises_its_revision() -> None:
-    for row in (GOOD, GOOD, (*GOOD[:4], 4.0)):
-        recorder.write([told("A", row)], "test")
-    (bar,) = MarketOHLC.objects.all()
-    assert (bar.revision, bar.volume) == (1, 4.0)
-
-
 def test_a_volume_next_to_nothing_corrects_one_that_is_stored() -> None:
     for volume in (3.0, 5e-324):
         recorder.write([told("A", (*GOOD[:4], volume))], "test")

@@ -35,7 +35,7 @@ def two_days() -> Tape:
 
 
 def test_a_range_is_stored_with_its_higher_bars_and_the_steps_of_the_venue(monkeypatch: pytest.MonkeyPatch) -> None:
-    with StandIn({("BTC", "ZAR"): two_days()}) as venue:
+    with StandIn({("BTC", "ZAR"): two_days()}, limited=False) as venue:
         got = run(venue, monkeypatch, "--pairs", "BTC/ZAR", "--timerange", "20260105-20260106")
         again = run(venue, monkeypatch, "--pairs", "VALR:BTC-ZAR", "--timerange", "20260105-20260106")
     assert {key: row["inserted"] for key, row in got.items()} == {

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.backtests import lots, of_closes
-from tiers.backtest import pace, presentation
+from tiers.backtest import presentation, sampling
 from tiers.backtest.engine import Config, Result, run_strategy
 from tiers.backtest.exact import Costs
 from tiers.contracts import Bars, FloatArray, TimeArray
@@ -67,7 +67,7 @@ def test_what_stands_beside_a_book_of_both_is_counted_as_the_book_is() -> None:
     assert beside is not None
     assert beside["volatility_pct"] == pytest.approx(result.metrics.volatility_pct)
     assert beside["sharpe"] == pytest.approx(result.baseline.metrics.sharpe)
-    assert result.baseline.pace.rows.tolist() == result.pace.rows.tolist()
+    assert result.baseline.sampling.rows.tolist() == result.sampling.rows.tolist()
 
 
 def test_hours_that_one_symbol_lacks_make_a_book_no_calmer() -> None:
@@ -81,7 +81,7 @@ def test_hours_that_one_symbol_lacks_make_a_book_no_calmer() -> None:
     result = held(on_one_timeline("1h", (hours, closes), thin), calendars)
     assert result.metrics.volatility_pct == pytest.approx(alone.volatility_pct, rel=0.01)  # 0.78 of it from bar to bar
     assert result.metrics.sharpe == pytest.approx(alone.sharpe, rel=0.01)
-    assert result.pace.per_year == pytest.approx(1_764 * (came.sum() - 1) / (len(hours) - 1))
+    assert result.sampling.per_year == pytest.approx(1_764 * (came.sum() - 1) / (len(hours) - 1))
     (told,) = [sentence for sentence in result.reasons if "did not come" in sentence]
     assert told == (
         f"Bars that the calendar has and that did not come: S01 {(~came).sum():,} of {len(hours):,}. Figures of a year "
@@ -109,9 +109,9 @@ def test_minutes_that_hardly_ever_come_together_are_counted_by_days() -> None:
     kept = [rng.random(len(minutes)) < 0.02 for _ in range(3)]
     bars = on_one_timeline("1m", *((minutes[came], closes[came]) for came in kept))
     result = held(bars, dict.fromkeys(bars.symbols, MIDNIGHT))
-    assert result.pace.of_days
-    assert len(result.pace.rows) == 21  # the first bar, and the last one of each day
-    assert result.pace.per_year == pytest.approx(365.25, rel=0.01)
+    assert result.sampling.of_days
+    assert len(result.sampling.rows) == 21  # the first bar, and the last one of each day
+    assert result.sampling.per_year == pytest.approx(365.25, rel=0.01)
     assert any("the 20 returns from one day that no symbol lacks" in sentence for sentence in result.reasons)
 
 
@@ -121,7 +121,7 @@ def test_over_more_than_a_week_a_symbol_counts_at_its_last_close(n_missing: int,
     came = ~np.isin(np.arange(60), 20 + np.arange(n_missing))
     bars = on_one_timeline("1d", (days, walk(60)), (days[came], walk(60)[came]))
     result = held(bars, dict.fromkeys(bars.symbols, MIDNIGHT))
-    assert len(result.pace.rows) == n_rows
+    assert len(result.sampling.rows) == n_rows
     assert any(f"did not come: S01 {n_missing} of 60. " in sentence for sentence in result.reasons)
 
 
@@ -144,8 +144,8 @@ def test_a_symbol_that_is_left_out_changes_no_figure_of_a_year() -> None:
         symbols=("S00", "COIN-USDT"),
         **{name: np.hstack([getattr(bars, name), nothing]) for name in ("open", "high", "low", "close", "volume")},
     )
-    alone = pace.of_bars(bars, {"S00": SESSIONS})
-    assert pace.of_bars(both, {"S00": SESSIONS, "COIN-USDT": MIDNIGHT}).per_year == alone.per_year == 252
+    alone = sampling.sampling_of(bars, {"S00": SESSIONS})
+    assert sampling.sampling_of(both, {"S00": SESSIONS, "COIN-USDT": MIDNIGHT}).per_year == alone.per_year == 252
 
 
 def plain_twin(bars: Bars) -> list[int]:
@@ -171,7 +171,7 @@ def test_the_rows_at_which_returns_end_are_those_of_the_plain_twin(seed: int, ho
     close = np.where(rng.random((40, 3)) < 0.4, np.nan, 1.0)
     close[np.isnan(close).all(axis=1), 0] = 1.0
     bars = replace(of_closes(close, ts=FIRST + np.arange(40) * np.timedelta64(hours_apart, "h")), timeframe="1h")
-    found = pace.of_bars(bars, {})
+    found = sampling.sampling_of(bars, {})
     expected = plain_twin(bars)
     assert found.of_days or found.rows.tolist() == expected
     assert found.rows[[0, -1]].tolist() == [0, 39]

@@ -26,16 +26,16 @@ IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class Sampling:
     """`rows` (n,) of the decided bars, ascending and the first among them: a return goes from one to the next."""
 
     rows: IntArray
-    per_year: float  # returns; NaN where there is none
+    per_year: float  # returns
     of_days: bool  # the rows are the last ones of days
 
 
-def of_bars(bars: Bars, calendars: Mapping[str, Calendar]) -> Pace:
-    """The pace of these bars, (n_bars, n_symbols) with NaN where a symbol has none.
+def sampling_of(bars: Bars, calendars: Mapping[str, Calendar]) -> Sampling:
+    """The sampling of these bars, (n_bars, n_symbols) of two bars and more, NaN where a symbol has none.
 
     Where all symbols that have any are of one calendar, `calendars` by symbol, a year has its bars, times the share
     that came from the first to the last; else as many as came in the time that passed.
@@ -47,13 +47,11 @@ def of_bars(bars: Bars, calendars: Mapping[str, Calendar]) -> Pace:
     rows = by_day if of_days else by_bar
     found = {calendars.get(symbol) for symbol, has in zip(bars.symbols, known.T, strict=True) if has.any()}
     one = found.pop() if len(found) == 1 and (by_bar is rows) else None
-    return Pace(rows=rows, per_year=_per_year(bars.ts[rows], bars.timeframe, one), of_days=of_days)
+    return Sampling(rows=rows, per_year=_per_year(bars.ts[rows], bars.timeframe, one), of_days=of_days)
 
 
 def years_between(ts: TimeArray) -> float:
-    """Years of 365.25 days between the first and the last bar; 0 for fewer than two bars."""
-    if len(ts) < 2:
-        return 0.0
+    """Years of 365.25 days between the first and the last bar."""
     return float((ts[-1] - ts[0]) / np.timedelta64(1, "s")) / YEAR_S
 
 
@@ -64,8 +62,6 @@ def n_expected(ts: TimeArray, timeframe: str, calendar: Calendar) -> int:
 
 
 def _per_year(ts: TimeArray, timeframe: str, calendar: Calendar | None) -> float:
-    if len(ts) < 2:
-        return np.nan
     if calendar is None:
         return (len(ts) - 1) / years_between(ts)
     share = (len(ts) - 1) / max(1, n_expected(ts, timeframe, calendar) - 1)
