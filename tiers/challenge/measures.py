@@ -29,6 +29,8 @@ from trading.market.calendars import ALWAYS_OPEN
 
 SETTLED_AFTER: Final = 10  # decisions of a book: by then the orders of a cycle have ended, and the next bars are there
 MAX_MEMORIES: Final = 32  # rollouts that a process remembers
+MOST_NUMBER: Final = 1e12
+MOST_HORIZON: Final = 100_000  # bars
 
 # One pass over the decisions of a step; each finds its two closes and its orders by index.
 _DECISIONS = """
@@ -319,7 +321,23 @@ def _rows(statement: str, params: list[Any]) -> Iterator[dict[str, Any]]:
         rows = cursor.fetchall()
     for row in rows:
         named = dict(zip(names, row, strict=True))
-        yield {**named, "value": _json(named["value"])} if "value" in named else named
+        yield {**named, "value": said(_json(named["value"]))} if "value" in named else named
+
+
+def said(value: Any) -> dict[str, Any]:
+    """What measures can read of an answer, whatever a worker wrote: a part of another shape was not said."""
+    if not isinstance(value, dict):
+        return {}
+    found = {name: value[name] for name in ("weight", "held") if _is_number(value.get(name))}
+    probability, model, horizon = (value.get(name) for name in ("probability", "model", "horizon_bars"))
+    is_forecast = isinstance(probability, list) and len(probability) == 3 and all(map(_is_number, probability))
+    if is_forecast and isinstance(model, str) and isinstance(horizon, int) and 0 < horizon <= MOST_HORIZON:
+        found |= {"probability": probability, "model": model, "horizon_bars": horizon}
+    return found
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and abs(value) <= MOST_NUMBER
 
 
 def _tuples(statement: str, params: list[Any]) -> list[tuple[Any, ...]]:

@@ -25,7 +25,11 @@ Rule = tuple[int, str, int, float, int]  # book, timeframe, horizon in bars, thr
 
 def losses(decisions: Sequence[Decision]) -> dict[int, float]:
     """The log loss of each decision that holds a forecast whose horizon has passed, by its place in `decisions`."""
-    forecasts = {i: one for i, one in enumerate(decisions) if one.value.get("probability") and not one.failed}
+    forecasts = {
+        place: one
+        for place, one in enumerate(decisions)
+        if "probability" in one.value and one.close is not None and not one.failed
+    }
     rules = _rules({one.value["model"] for one in forecasts.values()})
     groups: defaultdict[Rule, list[int]] = defaultdict(list)
     for index, one in forecasts.items():

@@ -24,6 +24,7 @@ from trading.venues.base import Guarded
 from trading.venues.paper.client import PaperVenue
 
 pytestmark = pytest.mark.django_db
+FORECAST = {"probability": [0.2, 0.3, 0.5], "model": "m", "horizon_bars": 5}
 
 
 def measured(row):
@@ -99,6 +100,30 @@ def test_forecasts_are_judged_once_their_horizon_has_passed(book, times, challen
     plain = [-math.log(probability[outcome[i, j]]) for i in range(3) for j in range(len(SYMBOLS))]
     assert sorted(arm.losses) == pytest.approx(sorted(plain))  # three of eight bars are five bars old
     assert len(measured(row)["champion"].losses) == len(arm.losses)
+
+
+@pytest.mark.parametrize("value", [None, {"horizon_bars": "x"}, [1]])
+def test_what_a_worker_writes_of_a_symbol_without_bars_keeps_no_guard_from_looking(book, times, challenger, value):
+    row = roll_out("module", "predict", challenger("predict", BUYS))
+    run(book, times[FIRST])
+    forged = RolloutDecision.objects.filter(arm="challenger").first()
+    forged.pk, forged.symbol, forged.value = None, "NONE", value or forged.value
+    forged.save(force_insert=True)
+    assert measured(row)["challenger"].n_decisions == len(SYMBOLS)
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        *[([1], {}), ("x", {}), ({"weight": "1"}, {}), ({"weight": 0.1, "held": None}, {"weight": 0.1})],
+        *[({"weight": 10**400}, {}), ({"horizon_bars": "5"}, {}), ({**FORECAST, "horizon_bars": "5"}, {})],
+        *[(FORECAST, FORECAST), ({**FORECAST, "probability": [0.2, 0.8]}, {}), ({**FORECAST, "probability": 1}, {})],
+        *[({**FORECAST, "probability": [0.2, 0.3, "x"]}, {}), ({"probability": FORECAST["probability"]}, {})],
+        *[({**FORECAST, "model": 1}, {}), ({**FORECAST, "horizon_bars": 10**9}, {})],
+    ],
+)
+def test_a_part_of_an_answer_in_another_shape_was_not_said(value, read):
+    assert measures.said(value) == read
 
 
 def test_arms_that_say_the_same_lose_the_same_however_hard_their_symbols_are(book, times, challenger):
