@@ -338,6 +338,30 @@ def test_a_second_time_that_differs_is_refused_until_one_is_chosen(source, colum
     assert len(closes(source("1h", columns, written, time_column=time_column))) == 1
 
 
+@pytest.mark.parametrize(
+    ("columns", "written", "options"),
+    [
+        ("timestamp,date", "2024-01-10 05:00,2024-01-10T05:00:00", {"zone": "America/New_York"}),
+        ("timestamp,unix", "2024-01-10 05:00,1704880800", {"zone": "America/New_York"}),
+        ("timestamp,date", "10/1/2024 10:00,10/1/2024 10:00", {"dates": "dmy"}),
+    ],
+)
+def test_a_second_time_is_read_by_the_zone_and_the_order_that_are_named(source, columns, written, options):
+    assert closes(source("1h", columns, written, **options)) == ["2024-01-10T10:00:00"]
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        (",", "row 3, column ts: expected a time such as .*, was empty"),
+        ("2024-01-10 11:00,2024-01-10 12:00", r"and also date with others \(row 3: '2024-01-10 12:00'\)"),
+    ],
+)
+def test_a_second_time_that_is_alike_or_blank_with_the_first_is_no_other(source, row: str, sentence: str):
+    with pytest.raises(DataError, match=sentence):
+        source("1h", "ts,date", "2024-01-10 10:00,2024-01-10 10:00", row).read()
+
+
 def test_a_chosen_column_that_is_not_there_is_named(source):
     with pytest.raises(DataError, match="must have the column when that --time-column names; it has ts, open"):
         source("1h", "ts", "2024-01-10 10:00", time_column="when").read()

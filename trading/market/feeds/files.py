@@ -208,7 +208,7 @@ def _rows(sheet: Sheet, source: FileSource) -> FileRows:
             f"{name} row {sheet.rows[moments.ambiguous]}, column {columns.time[0]}: expected dates that tell the day "
             f"from the month, was {time[moments.ambiguous]!r}; --dates dmy or --dates mdy says which comes first"
         )
-    _refuse_rivals(sheet, columns, moments, name)
+    _refuse_rivals(sheet, columns, moments, source)
     names = columns.parts
     values = dict(zip(names, (frame[each] for each in columns.fields), strict=True))
     decimal = source.decimal or decimal_of(values, separator=sheet.separator)
@@ -278,21 +278,23 @@ def _unreadable(
     return tuple(out), ~any_bad
 
 
-def _refuse_rivals(sheet: Sheet, columns: Columns, moments: Moments, name: str) -> None:
+def _refuse_rivals(sheet: Sheet, columns: Columns, moments: Moments, source: FileSource) -> None:
     """A further column of times that says the same is none; any other may be the one that is meant."""
     for other in sheet.frame.columns:
         column = sheet.frame[other]
         if other in (*columns.time, *columns.fields, *columns.settled) or column.null_count() == len(column):
             continue
-        if (other in columns.others or file_times.is_time(column)) and not _same(read_times(column), moments):
-            raise DataError(
-                f"{name} must tell its times in one column, has {' and '.join(columns.time)} and also {other} with "
-                f"others (row {sheet.rows[0]}: {column[0]!r}); --time-column names the one to read"
-            )
-
-
-def _same(one: Moments, other: Moments) -> bool:
-    return bool((one.utc.is_not_null() & (one.utc == other.utc)).all())
+        if other in columns.others or file_times.is_time(column):
+            rival = read_times(column, order=source.dates)
+            differs = rival.utc.ne_missing(moments.utc)
+            if source.zone and not rival.zone:  # it may be of the same clock
+                differs &= rival.wall.ne_missing(moments.wall)
+            if differs.any():
+                row = differs.arg_true()[0]
+                raise DataError(
+                    f"{source.path.name} must tell its times in one column, has {' and '.join(columns.time)} and also "
+                    f"{other} with others (row {sheet.rows[row]}: {column[row]!r}); --time-column names the one to read"
+                )
 
 
 def _two_readings(values: dict[str, pl.Series], sheet: Sheet, name: str) -> DataError:
