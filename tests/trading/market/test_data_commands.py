@@ -331,6 +331,15 @@ def test_what_is_needed_is_named(tmp_path: Path, prices):
     assert gone.endswith("none.csv must be a file that exists")
 
 
+def test_the_sample_takes_no_file_and_no_option_of_one(prices):
+    more = (prices(), "--symbol", "X", "--file-symbol", "X", "--actions", "--replace", "--drop-invalid")
+    said = refused("import_data", "--sample", *more, "--dates", "dmy", "--asset-class", "crypto", "--zone", "UTC")
+    assert said == (
+        "import_data --sample takes no FILE, --symbol, --file-symbol, --replace, --dates, --asset-class, --zone, "
+        "--drop-invalid, --actions"
+    )
+
+
 def test_a_terminal_gets_a_table(prices, capsys):
     run("import_data", prices(), "--symbol", "SPY", "--timeframe", "1m", out=Terminal())
     shown = capsys.readouterr().out

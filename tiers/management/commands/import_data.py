@@ -45,7 +45,8 @@ from trading.models import Instrument, MarketOHLC
 OF_A_CALENDAR = frozenset({Code.OFF_GRID, Code.OUTSIDE_SESSION})
 NEEDED = ("file", "symbol", "timeframe")  # a file of trades needs no timeframe
 OF_SAMPLE = "sample:"
-OF_BARS = ("timeframe", "asset_class", "times", "time_column", "zone", "drop_invalid", "sample")
+OF_BARS = ("timeframe", "asset_class", "times", "time_column", "zone", "drop_invalid")
+OF_FILES = ("file", "symbol", "file_symbol", "replace", "dates", "decimal", *OF_BARS)
 DROPS = "--drop-invalid leaves such rows out"
 COLUMNS = (
     "symbol",
@@ -104,6 +105,8 @@ class Command(PlainCommand):
         self.assumed: list[str] = []
         self.understood: dict[str, str] = {}
         self.replaced = False
+        if options["sample"]:
+            _refuse(options, "--sample", *OF_FILES, "actions")
         found, rows = ([], self._actions(options)) if options["actions"] else self._bars_of(options)
         elapsed_s = round(time.monotonic() - began, 3)
         if not options["json"]:
@@ -143,9 +146,7 @@ class Command(PlainCommand):
         """Read splits and dividends, and store them; the row has what became of them."""
         if not (options["file"] and options["symbol"]):
             raise DataError("import_data --actions needs FILE with --symbol")
-        given = [f"--{name.replace('_', '-')}" for name in OF_BARS if options[name]]
-        if given:
-            raise DataError(f"import_data --actions takes no {', '.join(given)}")
+        _refuse(options, "--actions", *OF_BARS)
         symbol = self._instrument(options["symbol"])
         known = Instrument.objects.filter(symbol=symbol).first()
         if known is None:
@@ -296,6 +297,13 @@ class Command(PlainCommand):
             f"{found.because}; --asset-class changes that"
         )
         return found.asset_class
+
+
+def _refuse(options: dict[str, Any], name: str, *others: str) -> None:
+    """`DataError` where an option goes with others that it would pass over."""
+    given = ["FILE" if each == "file" else f"--{each.replace('_', '-')}" for each in others if options[each]]
+    if given:
+        raise DataError(f"import_data {name} takes no {', '.join(given)}")
 
 
 def _lacking(options: dict[str, Any]) -> DataError:
