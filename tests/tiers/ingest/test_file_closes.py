@@ -362,6 +362,11 @@ def test_a_second_time_that_is_alike_or_blank_with_the_first_is_no_other(source,
         source("1h", "ts,date", "2024-01-10 10:00,2024-01-10 10:00", row).read()
 
 
+def test_times_with_an_offset_and_without_one_are_told_both(source):
+    found = source("1h", "ts", "2024-01-10T10:00:00-05:00", "2024-01-10 16:00:00", "1704906000").rows()
+    assert found.clock == "-05:00, UTC where none is named"
+
+
 def test_a_chosen_column_that_is_not_there_is_named(source):
     with pytest.raises(DataError, match="must have the column when that --time-column names; it has ts, open"):
         source("1h", "ts", "2024-01-10 10:00", time_column="when").read()

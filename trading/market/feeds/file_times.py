@@ -117,12 +117,15 @@ def _from_text(column: pl.Series, order: DateOrder | None) -> Moments:
     shift = frame["offset"].str.replace(":", "").cast(pl.Int64, strict=False)
     minutes = pl.select(shift.sign() * (shift.abs() // 100 * 60 + shift.abs() % 100)).to_series().fill_null(0)
     utc = wall - (minutes * 60_000_000).cast(pl.Duration("us"))
+    zones = frame["offset"].drop_nulls().unique().sort().to_list()
+    if zones and (frame["offset"].is_null() & wall.is_not_null()).any():
+        zones.append("UTC where none is named")
     forms = ["date" if _is_dates(frame["text"]) else "time", *(f"{unit} since 1970" for unit in units)]
     return Moments(
         utc=_coalesced(utc, epoch),
         wall=_coalesced(wall, epoch),
         form=" and ".join(forms),
-        zone=", ".join(sorted(frame["offset"].drop_nulls().unique())),
+        zone=", ".join(zones),
         ambiguous=ambiguous,
     )
 
