@@ -102,6 +102,7 @@ def closes(table: BarTable) -> list[float]:
         ("prices.tsv", PLAIN.replace(",", "\t")),
         ("prices.txt", PLAIN.replace(",", ";").replace(".", ",")),
         ("prices.csv", f"https://www.example.org/download\n{PLAIN}"),
+        ("prices.csv", f"Prices of X\u2028 to\fday\r\n\r\n{PLAIN}"),
         ("prices.csv", PLAIN.replace("Date,Open,High,Low,Close,Volume", "<DATE>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>")),
         ("prices.csv", PLAIN.encode("utf-16-le")),
         ("prices.csv", PLAIN.replace("1.5,1234", "$1.5,1 234")),

@@ -224,7 +224,7 @@ def _text_sheet(data: bytes, name: str) -> Sheet:
 
 def _header(data: bytes, name: str) -> tuple[int, str, list[str]]:
     """How many lines stand above the names of the columns, what separates those, and they themselves."""
-    lines = data[:_HEAD_BYTES].decode(errors="ignore").splitlines()[: _PREFACE_LINES + 1]
+    lines = data[:_HEAD_BYTES].decode(errors="ignore").split("\n")[: _PREFACE_LINES + 1]
     for above, line in enumerate(lines):
         for separator in SEPARATORS:
             names = next(csv.reader([line], delimiter=separator), [])
