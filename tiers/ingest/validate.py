@@ -195,11 +195,11 @@ def _in_order(table: BarTable) -> tuple[BarTable, list[Problem]]:
     if table.n_rows < 2 or bool(np.all(table.ts[1:] > table.ts[:-1])):
         return table, []
     ticks = table.ts.astype(np.int64)
-    behind = np.concatenate([[False], ticks[1:] < np.maximum.accumulate(ticks)[:-1]])
-    problem_at = _problem_maker(
-        table, Code.OUT_OF_ORDER, "ts", "expected times in rising order, was {ts} behind a later one"
-    )
-    problems = [problem_at(int(row)) for row in np.flatnonzero(behind)]
+    behind = np.flatnonzero(ticks[1:] < np.maximum.accumulate(ticks)[:-1]) + 1
+    many = f"; {len(behind)} rows are so" * (len(behind) > 1)
+    text = f"expected times in rising order, was {{ts}} behind a later one{many}"
+    problem_at = _problem_maker(table, Code.OUT_OF_ORDER, "ts", text)
+    problems = [replace(problem_at(int(row)), n_rows=len(behind)) for row in behind[:1]]
     order = np.argsort(table.ts, kind="stable")
     ordered = table.take(order)
     repeated = np.concatenate([ordered.ts[1:] == ordered.ts[:-1], [False]])  # a later row of the same time follows

@@ -150,6 +150,12 @@ def test_late_rows_are_put_in_order_and_told():
     assert got.table.row.tolist() == [1, 3, 2, 4]
 
 
+def test_a_file_in_falling_order_is_one_problem_of_many_rows():
+    (told,) = validate(random_bars(9).take(np.arange(9)[::-1]), ALWAYS).problems
+    assert (told.code, told.row, told.n_rows) == (Code.OUT_OF_ORDER, 8, 8)
+    assert told.detail.endswith("rising order, was 2024-03-01 00:08:00 UTC behind a later one; 8 rows are so")
+
+
 def test_each_run_of_missing_bars_is_one_gap():
     got = validate(random_bars(10).take(np.array([0, 1, 4, 5, 7, 8, 9])), ALWAYS)
     assert codes(got.problems) == ["GAP", "GAP"]
