@@ -9,12 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.support.ingest_bars import at, needs
+from tests.support.ingest_bars import needs
 from tiers.contracts.errors import DataError
 from trading import sample_data
 from trading.market.bars import union
 from trading.market.feeds import files
-from trading.market.feeds.base import BarSource
 from trading.market.feeds.file_times import A_TIME
 from trading.market.feeds.files import FileSource, table_from_frame
 
@@ -252,15 +251,6 @@ def test_missing_values_and_odd_types_of_columnar_files_are_named():
         table_from_frame("X", "1m", frame([1.5]))
     with pytest.raises(DataError, match=r"X row 1, column date: expected a time .*, was empty"):
         table_from_frame("X", "1m", frame([None]).with_columns(date=pl.lit(None, pl.Datetime)))
-
-
-def test_a_file_is_a_source_of_one_series(write):
-    rows = "".join(f"2024-01-01 00:0{minute},1,2,1,1,1\n" for minute in range(1, 6))
-    files: BarSource = source(write(HEADER + rows))
-    got = files.bars("X", "1m", at("2024-01-01T00:02"), at("2024-01-01T00:04"))
-    assert [str(ts)[14:16] for ts in got.ts] == ["02", "03", "04"]
-    with pytest.raises(DataError, match=r"prices.csv holds X 1m, not Y 1m"):
-        files.bars("Y", "1m", at("2024-01-01T00:02"), at("2024-01-01T00:04"))
 
 
 def test_frames_come_together_on_their_union_timeline():

@@ -54,13 +54,18 @@ def test_a_book_comes_back_with_the_feed_that_it_was_given() -> None:
 
 def test_the_bars_of_a_file_are_named_by_the_calendar_of_their_instrument(tmp_path: Path) -> None:
     path = tmp_path / "days.csv"
-    path.write_text("date,open,high,low,close,volume\n2024-01-10,1,1,1,1,1\n")
+    days = "".join(f"2024-01-{day:02d},1,1,1,1,1\n" for day in (8, 10, 12))
+    path.write_text(f"date,open,high,low,close,volume\n{days}")
     for symbol, kind, close in (("AAPL", "equity", "2024-01-10T21:00"), ("BTC/USD", "crypto", "2024-01-11T00:00")):
         instruments.ensure_instrument(symbol, kind)
-        (table,) = feeds.rows(
-            Book(symbols=[symbol], timeframe="1d", feed=f"file:{path}"), at("2024-01-09"), at("2024-01-12")
-        )
+        (table,) = feeds.rows(Book(symbols=[symbol], timeframe="1d", feed=f"file:{path}"), at(close), at(close))
         assert [str(ts)[:16] for ts in table.ts] == [close]
+
+
+def test_the_sample_has_the_bars_of_each_symbol_in_a_span() -> None:
+    book = Book(symbols=["IBM", "AAPL"], timeframe="1d", feed="sample")
+    found = feeds.rows(book, at("2010-01-04T21:00"), at("2010-01-06T00:00"))
+    assert [(table.symbol, table.n_rows) for table in found] == [("IBM", 2), ("AAPL", 2)]
 
 
 def test_a_file_must_exist_and_holds_the_bars_of_one_symbol(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +23,6 @@ from trading.market.feeds.file_symbols import rows_of
 from trading.market.feeds.file_text import Sheet, open_sheet
 from trading.market.feeds.file_times import A_TIME, DateOrder, Moments, read_times
 from trading.market.feeds.file_zones import check_zone, in_utc
-from trading.market.timestamps import stamp
 from trading.market.trades import Trades
 
 MOST_UNREADABLE: Final = 100_000  # rows that are told one by one; a file that has more is of another kind
@@ -175,13 +173,6 @@ class FileSource:
     def rows(self) -> FileRows:
         """The file as it is written; `DataError` where no row of it can be read."""
         return _rows(open_sheet(self.path), self)
-
-    def bars(self, symbol: str, timeframe: str, start: datetime, end: datetime) -> BarTable:
-        """The file's bars in [start, end]; `DataError` when it holds another symbol or timeframe."""
-        if (symbol, timeframe) != (self.symbol, self.timeframe):
-            raise DataError(f"{self.path.name} holds {self.symbol} {self.timeframe}, not {symbol} {timeframe}")
-        whole = self.read()
-        return whole.take(np.asarray((whole.ts >= stamp(start)) & (whole.ts <= stamp(end))))
 
 
 def table_from_frame(symbol: str, timeframe: str, frame: pl.DataFrame) -> BarTable:

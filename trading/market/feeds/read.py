@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,6 @@ from trading.enums import FeedKind
 from trading.market import instruments, kept_windows, timeframes
 from trading.market.bars import FIELDS, BarTable, split
 from trading.market.calendars import ALWAYS_OPEN
-from trading.market.feeds.base import BarSource
-from trading.market.feeds.sample import SampleSource
 from trading.market.timestamps import stamp, utc
 from trading.models import Book
 
@@ -22,10 +21,9 @@ SAME = 1e-9  # relative, of the same figure added up in another order
 
 def rows(book: Book, start: datetime, end: datetime) -> list[BarTable]:
     """The bars of each of the book's symbols with closes in [start, end]; a symbol may have none."""
-    source = _source(book)
-    if source is None:
+    if book.feed.kind is FeedKind.TABLE:
         return _stored(book, start, end)
-    return [source.bars(symbol, book.timeframe, start, end) for symbol in book.symbols]
+    return [_between(_whole(book, symbol), start, end) for symbol in book.symbols]
 
 
 def check(book: Book) -> None:
@@ -60,20 +58,26 @@ def _stored(book: Book, start: datetime, end: datetime) -> list[BarTable]:
     """Bars that were imported before, of all symbols in one query."""
     n_bars = int((end - start).total_seconds()) // timeframes.seconds(book.timeframe) + 2
     window = kept_windows.bar_window(book.symbols, book.timeframe, end, n_bars, at_least_one=False)
-    return [each.take(np.asarray(each.ts >= stamp(start))) for each in split(window)]
+    return [_between(each, start, end) for each in split(window)]
 
 
-def _source(book: Book) -> BarSource | None:
-    """What is asked for the book's bars; None where they are stored."""
-    match book.feed.kind:
-        case FeedKind.TABLE:
-            return None
-        case FeedKind.SAMPLE:
-            return SampleSource()
-        case FeedKind.FILE:
-            from trading.market.feeds.files import FileSource  # noqa: PLC0415 - polars loads where files are read
+def _whole(book: Book, symbol: str) -> BarTable:
+    """All bars of a symbol that the book's sample or file has."""
+    if book.feed.kind is FeedKind.SAMPLE:
+        return _bundled(symbol, book.timeframe)
+    from trading.market.feeds.files import FileSource  # noqa: PLC0415 - polars loads where files are read
 
-            (symbol,) = book.symbols
-            named = instruments.calendars(instruments.named([symbol]))
-            hours = named.get(symbol, ALWAYS_OPEN)
-            return FileSource(path=Path(book.feed.path), symbol=symbol, timeframe=book.timeframe, calendar=hours)
+    hours = instruments.calendars(instruments.named([symbol])).get(symbol, ALWAYS_OPEN)
+    return FileSource(path=Path(book.feed.path), symbol=symbol, timeframe=book.timeframe, calendar=hours).read()
+
+
+@lru_cache(maxsize=32)
+def _bundled(symbol: str, timeframe: str) -> BarTable:
+    from trading import sample_data  # noqa: PLC0415 - as above
+    from trading.market.feeds.files import table_from_frame  # noqa: PLC0415
+
+    return table_from_frame(symbol, timeframe, sample_data.load(symbol, timeframe))
+
+
+def _between(table: BarTable, start: datetime, end: datetime) -> BarTable:
+    return table.take(np.asarray((table.ts >= stamp(start)) & (table.ts <= stamp(end))))
