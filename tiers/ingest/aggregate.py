@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tiers.contracts import BarTable, BoolArray, Calendar, TimeArray, bar_table, stamp, timeframes, utc
-from tiers.contracts.errors import DataError
 from tiers.ingest.bar_problems import Code, Problem
 
 INTRADAY = ("5m", "15m", "1h")  # the higher timeframes, each a multiple of the one before
@@ -73,10 +72,8 @@ def aggregate(
     """Clean bars of one symbol -> the `target` bars that closed in (since, until].
 
     Open is the first, close the last, high and low the extremes, volume the sum of a bucket's base bars.
-    A bucket without any base bar gives no bar. Bars later than `until` have no influence. Raises `DataError`
-    when `target` is no multiple of the table's timeframe.
+    A bucket without any base bar gives no bar. Bars later than `until` have no influence.
     """
-    _check(table.timeframe, target)
     closes = bucket_close(table.ts, target)
     wanted = closes <= stamp(until)
     if since is not None:
@@ -102,9 +99,3 @@ def _due(closes: TimeArray, base: str, target: str, calendar: Calendar) -> npt.N
     """How many base bars each bucket has when the market's session is complete."""
     length = np.timedelta64(timeframes.seconds(target), "s")
     return calendar.index(base, closes) - calendar.index(base, closes - length)
-
-
-def _check(base: str, target: str) -> None:
-    if target not in targets(base):
-        possible = ", ".join(targets(base)) or "nothing"
-        raise DataError(f"{base} bars can be aggregated to {possible}, not to {target}")

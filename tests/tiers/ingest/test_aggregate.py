@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.ingest_bars import at, bars, needs, random_bars
-from tiers.contracts.errors import DataError
 from tiers.ingest.aggregate import aggregate, bucket_close, targets
 from tiers.ingest.validate import validate
 from trading import sample_data
@@ -132,12 +131,8 @@ def test_the_sample_year_of_spy_aggregates_to_complete_bars_but_for_the_two_rows
     assert got.table.volume.sum() == frame["volume"].sum()
 
 
-def test_timeframes_that_do_not_divide_are_refused():
-    with pytest.raises(DataError, match="15m bars can be aggregated to 1h, not to 5m"):
-        aggregate(random_bars(3, timeframe="15m"), "5m", ALWAYS, until=at("2024-03-02T00:00"))
-    with pytest.raises(DataError, match="1h bars can be aggregated to nothing, not to 1d"):
-        aggregate(random_bars(3, timeframe="1h"), "1d", ALWAYS, until=at("2024-03-02T00:00"))
-    assert targets("1m") == ("5m", "15m", "1h")
+def test_bars_are_aggregated_to_longer_ones_within_a_day():
+    assert [targets(name) for name in ("1m", "15m", "1d")] == [("5m", "15m", "1h"), ("1h",), ()]
 
 
 def test_a_close_on_the_boundary_belongs_to_the_bucket_that_ends_there():
