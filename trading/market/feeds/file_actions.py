@@ -65,6 +65,7 @@ class _Column:
     written: pl.Series
     value: pl.Series
     per: pl.Series
+    has_ratio: pl.Series  # whether a row has two numbers, readable or not
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,8 +87,7 @@ class ActionFile:
         name = self.path.name
         sheet = rows_of(open_sheet(self.path), self.symbol, name, chosen=self.file_symbol)
         by_name = {plain(column): column for column in reversed(sheet.frame.columns)}
-        date = next((by_name[each] for each in DATES if each in by_name), "")
-        named = next((by_name[each] for each in ACTIONS if each in by_name), "")
+        date, named = _one(by_name, DATES), _one(by_name, ACTIONS)
         kinds = _kinds(by_name, named=bool(named))
         if not date or not kinds:
             raise DataError(
@@ -151,6 +151,7 @@ class ActionFile:
                 written=sheet.frame[name],
                 value=numbers(value, decimal),
                 per=numbers(old, decimal),
+                has_ratio=old.is_not_null(),
             )
             for name, (value, old) in parts.items()
         ]
@@ -177,7 +178,7 @@ class ActionFile:
                 f"{self._at(sheet, row, date)}: expected a day with a session of {self.calendar.name}, the first "
                 f"without the {kind}, was {day}"
             )
-        value, per, has_ratio = column.value[row], column.per[row], _has_ratio(column, row)
+        value, per, has_ratio = column.value[row], column.per[row], column.has_ratio[row]
         bad = not _possible(value) or (has_ratio and not _possible(per))
         if bad or (has_ratio and kind is ActionKind.DIVIDEND) or (kind is ActionKind.SPLIT and value == (per or 1)):
             raise DataError(
@@ -212,21 +213,17 @@ def _kinds(by_name: Mapping[str, str], *, named: bool) -> dict[str, ActionKind |
     kinds: tuple[tuple[ActionKind | None, Sequence[str]], ...] = (
         ((None, VALUES),) if named else ((ActionKind.SPLIT, SPLITS), (ActionKind.DIVIDEND, DIVIDENDS))
     )
-    return {by_name[name]: kind for kind, names in kinds if (name := _one(by_name, names))}
+    return {column: kind for kind, names in kinds if (column := _one(by_name, names))}
 
 
 def _one(by_name: Mapping[str, str], names: Sequence[str]) -> str:
-    return next((name for name in names if name in by_name), "")
+    """The column that has the first of these names."""
+    return next((by_name[name] for name in names if name in by_name), "")
 
 
 def _possible(value: float | None) -> bool:
     """Whether so many shares, or so much money a share, can be; NaN cannot."""
     return value is not None and 1 / MOST <= value <= MOST
-
-
-def _has_ratio(column: _Column, row: int) -> bool:
-    written = column.written[row]
-    return isinstance(written, str) and bool(pl.Series([written]).str.contains(_RATIO)[0])
 
 
 def _described(actions: Sequence[Action], date: str, columns: Iterable[str], named: str) -> dict[str, str]:
