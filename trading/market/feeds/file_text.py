@@ -12,8 +12,8 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -210,16 +210,15 @@ def _text_sheet(data: bytes, name: str) -> Sheet:
     _refuse_too_many(data.count(b"\n"), len(schema), name)
     # What polars says of a longer row names no row, so it cuts them, and they are counted where there is one.
     try:
-        frame, width = _parsed(data, separator, above, schema=schema), None
+        frame, width = _parsed(data, separator, above, schema=schema), np.zeros(1, np.int64)
     except pl.exceptions.ComputeError:
         _refuse_too_many(1, max(line.count(separator.encode()) for line in io.BytesIO(data)), name)
         frame = _parsed(data, separator, above, schema=schema, truncate_ragged_lines=True)
         width = _widths(data, separator, above)
     rows = np.arange(frame.height) + above + 2
-    wide = np.zeros(frame.height, np.int64) if width is None else np.resize(width, frame.height)
     repeated = pl.all_horizontal(pl.nth(k) == each for k, each in enumerate(names) if each)
     kept = (~frame.select(repeated.fill_null(value=False)).to_series()).to_numpy()
-    return Sheet(frame=frame, rows=rows, width=wide, separator=separator).take(kept)
+    return Sheet(frame=frame, rows=rows, width=np.resize(width, frame.height), separator=separator).take(kept)
 
 
 def _header(data: bytes, name: str) -> tuple[int, str, list[str]]:
@@ -245,14 +244,8 @@ def _parsed(data: bytes, separator: str, above: int, **options: Any) -> pl.DataF
 def _widths(data: bytes, separator: str, above: int) -> npt.NDArray[np.int64]:
     """How many values each row below the header has, up to its last one; 0 where the header has as many."""
     reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline=""), delimiter=separator)
-    widths = [_width(values) for values in _skipped(reader, above)]
+    widths = [_width(values) for values in islice(reader, above, None)]
     return np.array([width if width > widths[0] else 0 for width in widths[1:]], np.int64)
-
-
-def _skipped(reader: Iterator[list[str]], above: int) -> Iterator[list[str]]:
-    for _ in range(above):
-        next(reader)
-    return reader
 
 
 def _width(values: list[str]) -> int:
