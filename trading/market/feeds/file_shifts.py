@@ -11,7 +11,8 @@ import polars as pl
 from trading.market import timeframes
 from trading.market.bars import TimeArray
 from trading.market.calendars import NEW_YORK, US_CLOSE, Calendar
-from trading.market.feeds.file_zones import EXTENDED, in_utc
+from trading.market.feeds.file_evidence import local_minutes
+from trading.market.feeds.file_zones import EXTENDED, by_new_york, in_utc
 
 SESSIONS: Final = 5  # that follow each other; bars within days may be of fewer, if there are no others
 ENOUGH: Final = 5  # bars a day: the ends of fewer are chance
@@ -41,7 +42,8 @@ def shift_of(closes: TimeArray, hours: Calendar, timeframe: str) -> Shift | None
     Bars before a session alone, or after it, are no shift, nor is a bar that is missing: both ends have moved. Hours in
     which stocks trade before and after sessions move so, too.
     """
-    days = _days(closes)
+    by_day = local_minutes(closes).with_columns(ts=closes).group_by("day")
+    days = by_day.agg(first=pl.col("ts").min(), last=pl.col("ts").max(), n_bars=pl.len()).sort("day")
     begins, ends = (in_utc(days["day"].cast(pl.Datetime("us")).dt.offset_by(by), NEW_YORK.key) for by in ("0d", "1d"))
     first, last = (hours.index(timeframe, moments.to_numpy()) for moments in (begins, ends))
     held = last > first
@@ -69,20 +71,12 @@ def shift_of(closes: TimeArray, hours: Calendar, timeframe: str) -> Shift | None
     return None
 
 
-def _days(closes: TimeArray) -> pl.DataFrame:
-    """The first and the last close of each day in New York."""
-    ts = pl.Series("ts", closes)
-    local = ts.dt.offset_by("-1us").dt.replace_time_zone("UTC").dt.convert_time_zone(NEW_YORK.key)
-    frame = pl.DataFrame([ts, local.dt.date().alias("day")])
-    return frame.group_by("day").agg(first=pl.col("ts").min(), last=pl.col("ts").max(), n_bars=pl.len()).sort("day")
-
-
 def day_shift(closes: TimeArray, hours: Calendar) -> Shift | None:
     """The same of daily bars: a day, where the days beside them are those of sessions and they are not.
 
     Dates on Saturdays, and none on Mondays, come of midnights that end their days.
     """
-    local = pl.Series(closes).dt.replace_time_zone("UTC").dt.convert_time_zone(NEW_YORK.key).dt.replace_time_zone(None)
+    local = by_new_york(closes).dt.replace_time_zone(None)
     named = local.filter(local.dt.time() == US_CLOSE)
     own, *others = (
         hours.has_close("1d", in_utc(named.dt.offset_by(by), NEW_YORK.key).to_numpy()) for by in ("0d", "-1d", "1d")

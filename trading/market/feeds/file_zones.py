@@ -60,6 +60,11 @@ def in_utc(wall: pl.Series, zone: str) -> pl.Series:
     )
 
 
+def by_new_york(moments: TimeArray) -> pl.Series:
+    """Moments in UTC as the clock of New York shows them."""
+    return pl.Series(moments).dt.replace_time_zone("UTC").dt.convert_time_zone(NEW_YORK.key)
+
+
 def _ahead(zone: str) -> tuple[str, int]:
     found = _AHEAD.fullmatch(zone)
     return (found[1], int(found[2])) if found else (zone, 0)
@@ -67,7 +72,7 @@ def _ahead(zone: str) -> tuple[str, int]:
 
 def fit(closes: TimeArray, hours: Calendar, timeframe: str) -> tuple[BoolArray, BoolArray]:
     """Which closes are bars of sessions, and which lie in the hours at which stocks trade at all."""
-    local = pl.Series(closes).dt.replace_time_zone("UTC").dt.convert_time_zone(NEW_YORK.key)
+    local = by_new_york(closes)
     minutes = local.dt.hour().cast(pl.Int32) * 60 + local.dt.minute()
     traded = (minutes > EXTENDED[0]) & (minutes <= EXTENDED[1]) & (local.dt.weekday() <= _FRIDAY)
     on_grid = closes.astype(np.int64) % (timeframes.seconds(timeframe) * 1_000_000) == 0
