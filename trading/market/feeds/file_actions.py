@@ -22,7 +22,7 @@ from trading.market.feeds.file_columns import plain
 from trading.market.feeds.file_numbers import bare, decimal_of, numbers
 from trading.market.feeds.file_symbols import rows_of
 from trading.market.feeds.file_text import Sheet, open_sheet
-from trading.market.feeds.file_times import DateOrder, read_times
+from trading.market.feeds.file_times import DAY_OR_MONTH, DateOrder, read_times
 
 DATES: Final = ("ex_date", "exdate", "ex_dividend_date", "ex-date", "date", "day", "datetime", "timestamp", "time")
 SPLITS: Final = ("split", "splits", "stock_split", "stock_splits", "split_ratio", "ratio")
@@ -107,11 +107,8 @@ class ActionFile:
     def _days(self, sheet: Sheet, date: str) -> pl.Series:
         """The day of each row, by the clock of its own time; null where it cannot be read."""
         moments = read_times(sheet.frame[date], order=self.dates)
-        if moments.ambiguous is not None:
-            raise DataError(
-                f"{self._at(sheet, moments.ambiguous, date)}: expected dates that tell the day from the month, was "
-                f"{sheet.frame[date][moments.ambiguous]!r}; --dates dmy or --dates mdy says which comes first"
-            )
+        if (row := moments.ambiguous) is not None:
+            raise DataError(f"{self._at(sheet, row, date)}: {DAY_OR_MONTH.format(sheet.frame[date][row])}")
         return moments.wall.dt.date()
 
     def _found(self, sheet: Sheet, columns: Sequence[_Column], named: str) -> list[tuple[int, ActionKind, _Column]]:

@@ -13,6 +13,9 @@ import polars as pl
 DateOrder = Literal["dmy", "mdy"]
 DATE_ORDERS: Final[tuple[DateOrder, ...]] = ("dmy", "mdy")
 A_TIME: Final = "a time such as 2024-01-31 15:30:00, 2024-01-31T15:30:00+00:00 or seconds since 1970"
+DAY_OR_MONTH: Final = (
+    "expected dates that tell the day from the month, was {!r}; --dates dmy or --dates mdy says which comes first"
+)
 # A number says its unit by its size: seconds stay below 1e11 until the year 5138, and so on. Each has nine digits.
 _UNITS: Final = (("seconds", 10**11, 10**6), ("milliseconds", 10**14, 10**3), ("microseconds", 10**17, 1))
 _EPOCH: Final = r"^(-?[0-9]{9,19})(?:\.([0-9]*))?$"

@@ -21,7 +21,7 @@ from trading.market.feeds.file_columns import Columns
 from trading.market.feeds.file_numbers import Decimal, bare, decimal_of, numbers
 from trading.market.feeds.file_symbols import rows_of
 from trading.market.feeds.file_text import Sheet, open_sheet
-from trading.market.feeds.file_times import A_TIME, DateOrder, Moments, read_times
+from trading.market.feeds.file_times import A_TIME, DAY_OR_MONTH, DateOrder, Moments, read_times
 from trading.market.feeds.file_zones import check_zone, in_utc
 from trading.market.trades import Trades
 
@@ -194,11 +194,8 @@ def _rows(sheet: Sheet, source: FileSource) -> FileRows:
     frame = sheet.frame
     time = frame[columns.time[0]] if len(columns.time) == 1 else file_times.joined(*(frame[k] for k in columns.time))
     moments = _by_clock(read_times(time, order=source.dates), source)
-    if moments.ambiguous is not None:
-        raise DataError(
-            f"{name} row {sheet.rows[moments.ambiguous]}, column {columns.time[0]}: expected dates that tell the day "
-            f"from the month, was {time[moments.ambiguous]!r}; --dates dmy or --dates mdy says which comes first"
-        )
+    if (row := moments.ambiguous) is not None:
+        raise DataError(f"{name} row {sheet.rows[row]}, column {columns.time[0]}: {DAY_OR_MONTH.format(time[row])}")
     _refuse_rivals(sheet, columns, moments, source)
     names = columns.parts
     values = dict(zip(names, (frame[each] for each in columns.fields), strict=True))
