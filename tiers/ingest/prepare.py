@@ -86,7 +86,7 @@ def prepare(
     columns: Mapping[str, str] = MappingProxyType({}),
     n_rows: Mapping[int, int] = MappingProxyType({}),
 ) -> Prepared:
-    """Validate a series and add the complete bars of higher timeframes that have closed by its last bar.
+    """Validate one bar and more, and add the complete bars of higher timeframes that have closed by the last one.
 
     Rows that break a rule are `BadRowsError` naming `source`, row and column, unless `drop_invalid`; rows that
     do not lie a timeframe apart are a `DataError` always, unless all trades of their time are known: `Prepared.traded`.
@@ -124,9 +124,9 @@ def bars_of_trades(
     trades: Trades,
     *,
     source: str,
-    drop_invalid: bool = False,
+    drop_invalid: bool,
     not_after: datetime,
-    columns: Mapping[str, str] = MappingProxyType({}),
+    columns: Mapping[str, str],
 ) -> tuple[BarTable, dict[int, int], Span, tuple[Problem, ...]]:
     """The 1m bars of a source's trades, of how many of them each is by the first's row, their time, and what was wrong
     with the other trades.

@@ -135,7 +135,8 @@ def _times(table: BarTable, calendar: Calendar, not_after: datetime | None) -> I
         yield np.asarray(table.ts > stamp(not_after)), _problem_maker(table, Code.FUTURE, "ts", text)
     text = f"expected a time less than {FAR_YEARS} years from the other rows, was {{ts}}"
     yield _astray(table, not_after), _problem_maker(table, Code.BAD_TIME, "ts", text)
-    yield _off_grid(table), _problem_maker(table, Code.OFF_GRID, "ts", f"{_clock(table)}, was {{ts}}")
+    text = f"expected a multiple of {table.timeframe} on the UTC clock, was {{ts}}"
+    yield _off_grid(table), _problem_maker(table, Code.OFF_GRID, "ts", text)
     yield ~np.isnat(table.ts) & ~calendar.has_close(table.timeframe, table.ts), _outside(table, calendar)
 
 
@@ -159,10 +160,6 @@ def _astray(table: BarTable, not_after: datetime | None) -> BoolArray:
     if len(most) == len(ts):
         return np.zeros(table.n_rows, dtype=bool)
     return np.asarray(possible & ((table.ts < most[0]) | (table.ts > most[-1])))
-
-
-def _clock(table: BarTable) -> str:
-    return f"expected a multiple of {table.timeframe} on the UTC clock"
 
 
 def _off_grid(table: BarTable) -> BoolArray:
