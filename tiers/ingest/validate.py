@@ -133,7 +133,7 @@ def _times(table: BarTable, calendar: Calendar, not_after: datetime | None) -> I
     if not_after is not None:
         text = f"expected a bar closed by {not_after:%Y-%m-%d %H:%M:%S} UTC, was {{ts}}"
         yield np.asarray(table.ts > stamp(not_after)), _problem_maker(table, Code.FUTURE, "ts", text)
-    text = f"expected a time less than {FAR_YEARS} years from the other rows, was {{ts}}"
+    text = f"expected a time less than {FAR_YEARS} years from most rows, was {{ts}}"
     yield _astray(table, not_after), _problem_maker(table, Code.BAD_TIME, "ts", text)
     text = f"expected a multiple of {table.timeframe} on the UTC clock, was {{ts}}"
     yield _off_grid(table), _problem_maker(table, Code.OFF_GRID, "ts", text)

@@ -170,7 +170,7 @@ def _open_order(order: PaperOrder) -> OpenOrder:
 
 
 def _close(results: Iterable[Settled]) -> None:
-    """An order ends at its first bar: what cash did not cover, or a bar that came too late, is not carried on."""
+    """An order ends at its first bar, and nothing of it is carried on."""
     now = timezone.now()
     for placed, order, fill in results:
         filled = Decimal(0) if fill is None else fill.quantity

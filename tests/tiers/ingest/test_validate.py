@@ -106,9 +106,9 @@ def test_bars_of_the_future_are_refused():
     ("year", "sentence"),
     [
         ("1024", "expected a time since 1900, was 1024-01-01 00:03:00 UTC"),
-        ("1904", "expected a time less than 10 years from the other rows, was 1904-01-01 00:03:00 UTC"),
-        ("2204", "expected a time less than 10 years from the other rows, was 2204-01-01 00:03:00 UTC"),
-        ("9024", "expected a time less than 10 years from the other rows, was 9024-01-01 00:03:00 UTC"),
+        ("1904", "expected a time less than 10 years from most rows, was 1904-01-01 00:03:00 UTC"),
+        ("2204", "expected a time less than 10 years from most rows, was 2204-01-01 00:03:00 UTC"),
+        ("9024", "expected a time less than 10 years from most rows, was 9024-01-01 00:03:00 UTC"),
     ],
 )
 @pytest.mark.parametrize("hours", [ALWAYS, US])

@@ -147,9 +147,9 @@ class FileSource:
     """Bars of one symbol and timeframe in a text (.csv, .tsv, .txt), Parquet or Feather file, also in .gz or .zip.
 
     Columns: a time (ts, timestamp, datetime, date, ...), open, high, low, close, volume, in any order and
-    case; further columns are ignored, unless they tell another time or symbol. A time without an offset is UTC.
-    docs/data.md says how each is read. `times`, `zone`, `decimal`, `dates`, `time_column` and `file_symbol` settle what
-    a file leaves open.
+    case; further columns are ignored, unless they tell another time or symbol. A time without an offset is UTC, unless
+    `zone` says otherwise. docs/data.md says how each is read. `times`, `zone`, `decimal`, `dates`, `time_column` and
+    `file_symbol` settle what a file leaves open.
     """
 
     path: Path
