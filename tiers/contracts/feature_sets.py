@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from tiers.contracts.errors import DataError
-from tiers.contracts.messages import Bars, BarsByTimeframe, TimeArray
+from tiers.contracts.messages import Bars, BarsByTimeframe, IntArray, TimeArray
 from trading.market.timeframes import seconds
 
 ABSENT = "absent_features"  # of a model's `params`: names of those that no symbol of its training had
@@ -57,7 +56,7 @@ def shortest(bars: BarsByTimeframe) -> Bars:
     return bars[min(bars, key=seconds)]
 
 
-def closed_rows(ts: TimeArray, longer: TimeArray) -> npt.NDArray[np.int64]:
+def closed_rows(ts: TimeArray, longer: TimeArray) -> IntArray:
     """(n_bars,) at each close of `ts` the row of the last bar of `longer` that had closed; -1 where none had."""
     return np.searchsorted(longer, ts, side="right").astype(np.int64) - 1
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trading.enums import Side, Signal, Stance, TradingState
-from trading.market.bars import Bars, BoolArray, FloatArray, TimeArray
+from trading.market.bars import Bars, BoolArray, FloatArray, IntArray, TimeArray
 
 SELL, HOLD, BUY = 0, 1, 2  # columns of a probability array
 MAX_RISK_MULTIPLIER = 1.5  # the most that a strategic view may ask for
@@ -249,6 +249,7 @@ __all__ = [
     "Denial",
     "FloatArray",
     "Forecast",
+    "IntArray",
     "MarketContext",
     "OrderIntent",
     "RiskDecision",

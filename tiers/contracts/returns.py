@@ -6,14 +6,11 @@ from collections.abc import Collection
 
 import numba
 import numpy as np
-import numpy.typing as npt
 
-from tiers.contracts import LONGEST_CLOSURE, Bars, FloatArray, timeframes
+from tiers.contracts import LONGEST_CLOSURE, Bars, FloatArray, IntArray, timeframes
 from tiers.contracts.ended import LONGEST
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import DAY_S, bars_a_day
-
-IntArray = npt.NDArray[np.int64]
 
 
 def rows_read(n_window: int, timeframe: str, *, both: bool = False) -> int:

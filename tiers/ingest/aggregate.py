@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tiers.contracts import BarTable, BoolArray, Calendar, TimeArray, bar_table, stamp, timeframes, utc
+from tiers.contracts import BarTable, BoolArray, Calendar, IntArray, TimeArray, bar_table, stamp, timeframes, utc
 from tiers.ingest.bar_problems import Code, Problem
 
 INTRADAY = ("5m", "15m", "1h")  # the higher timeframes, each a multiple of the one before
@@ -23,8 +23,8 @@ class Aggregated:
     """
 
     table: BarTable
-    seen: npt.NDArray[np.int64]
-    due: npt.NDArray[np.int64]
+    seen: IntArray
+    due: IntArray
 
     @property
     def complete(self) -> BoolArray:
@@ -95,7 +95,7 @@ def aggregate(
     return Aggregated(table=higher, seen=seen, due=_due(higher.ts, table.timeframe, target, calendar))
 
 
-def _due(closes: TimeArray, base: str, target: str, calendar: Calendar) -> npt.NDArray[np.int64]:
+def _due(closes: TimeArray, base: str, target: str, calendar: Calendar) -> IntArray:
     """How many base bars each bucket has when the market's session is complete."""
     length = np.timedelta64(timeframes.seconds(target), "s")
     return calendar.index(base, closes) - calendar.index(base, closes - length)

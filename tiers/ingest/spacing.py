@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from tiers.contracts import BarTable, Calendar, TimeArray, distinct, timeframes
+from tiers.contracts import BarTable, Calendar, IntArray, TimeArray, distinct, timeframes
 from tiers.contracts.errors import DataError
 
 FEWEST = 3  # distances; fewer say nothing
 RARELY = 0.05  # of the distances: an illiquid market has some bars that follow each other
 TICK_S = 1e-6
-
-IntArray = npt.NDArray[np.int64]
 
 
 def check(table: BarTable, hours: Calendar, *, source: str) -> None:

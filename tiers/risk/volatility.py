@@ -16,14 +16,12 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from tiers.contracts import FloatArray, TimeArray, VolatilityPath, timeframes
+from tiers.contracts import FloatArray, IntArray, TimeArray, VolatilityPath, timeframes
 from tiers.contracts.ended import LONGEST
 from tiers.contracts.errors import DataError
 from tiers.contracts.parameters import VolatilityParams
 from tiers.risk import garch as garch_model
 from tiers.risk.ewma import ewma_variance
-
-IntArray = npt.NDArray[np.int64]
 
 UNKNOWN, EWMA, GARCH = 0, 1, 2
 METHODS = ("", "ewma", "garch")  # the name of each code

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from helios.errors import DataError
 from trading.enums import AssetClass
-from trading.market.bars import BarTable
+from trading.market.bars import BarTable, IntArray
 from trading.market.timeframes import seconds
 from trading.symbols import split
 
@@ -31,7 +30,6 @@ SATURDAY, NOON = 5, 12
 MOST_HOURS: Final = 19  # of a day, with those that summer time moves
 A_TRACE: Final = 0.01
 WEEKS, FEWEST = 4, 20  # of bars: fewer do not show on which days a market rests
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from trading.market.actions import Action
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 TimeArray = npt.NDArray[np.datetime64]
 
 FIELDS = ("open", "high", "low", "close", "volume")
@@ -78,7 +79,7 @@ class BarTable:
     low: FloatArray
     close: FloatArray
     volume: FloatArray
-    row: npt.NDArray[np.int64]
+    row: IntArray
 
     def __post_init__(self) -> None:
         for name in (*FIELDS, "row"):
@@ -111,7 +112,7 @@ def bar_table(
     timeframe: str,
     ts: TimeArray,
     fields: Sequence[FloatArray],
-    row: npt.NDArray[np.int64] | None = None,
+    row: IntArray | None = None,
 ) -> BarTable:
     """A table from a timeline and the five fields in the order open, high, low, close, volume."""
     number = np.arange(1, len(ts) + 1) if row is None else row

@@ -10,11 +10,10 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
-import numpy.typing as npt
 
 from helios.errors import DataError
 from trading.market import timeframes
-from trading.market.bars import BoolArray, TimeArray
+from trading.market.bars import BoolArray, IntArray, TimeArray
 from trading.market.timestamps import stamp, utc
 
 ALWAYS_OPEN, US_EQUITIES = "24/7", "XNYS"
@@ -23,8 +22,6 @@ NEW_YORK: Final = ZoneInfo("America/New_York")
 LONGEST_CLOSURE: Final = timedelta(days=7)  # over holidays; an instrument without a bar for longer has more than those
 US_CLOSE: Final = time(16)  # it names a session's daily bar, on half days too
 _KNOWN_YEARS: Final = ("1900-01-01", "2099-12-31")  # outside of them no session is known
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

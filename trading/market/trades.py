@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from trading.market.bars import BoolArray, FloatArray, TimeArray
+from trading.market.bars import BoolArray, FloatArray, IntArray, TimeArray
 
 COLUMNS: Final = ("ts", "price", "quantity", "trade_id", "side", "row")
 
@@ -29,7 +29,7 @@ class Trades:
     quantity: FloatArray
     trade_id: npt.NDArray[np.str_]
     side: npt.NDArray[np.str_]
-    row: npt.NDArray[np.int64]
+    row: IntArray
 
     def __post_init__(self) -> None:
         for name in COLUMNS:

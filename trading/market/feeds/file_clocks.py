@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from helios.errors import DataError
 from trading.market import timeframes
-from trading.market.bars import BoolArray, TimeArray
+from trading.market.bars import BoolArray, IntArray, TimeArray
 from trading.market.calendars import ALWAYS_OPEN, US_EQUITIES, Calendar
 from trading.market.feeds.file_evidence import log_likelihood
 from trading.market.feeds.file_hours import FEW, STRAYS, TradingHours, trading_hours
@@ -74,7 +73,7 @@ class Clock:
     likely: float
 
 
-def check_clock(moments: Moments, rows: npt.NDArray[np.int64], reading: Reading, *, taken_for: str) -> None:
+def check_clock(moments: Moments, rows: IntArray, reading: Reading, *, taken_for: str) -> None:
     """Refuse times whose bars lie beside the hours of a market day after day, whoever named their clock.
 
     Times within days are refused, too, where another clock explains them better, or as well where nobody named one.

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from trading.market import timeframes
-from trading.market.bars import TimeArray
+from trading.market.bars import IntArray, TimeArray
 from trading.market.calendars import Calendar
 from trading.market.feeds.file_evidence import local_minutes, of_sessions
 from trading.market.feeds.file_zones import AFTER, BEFORE, CLOSING, EXTENDED, OPENING
@@ -143,7 +142,7 @@ def _usual(minutes: pl.Series, quantile: float) -> tuple[int, bool]:
     return int(outermost or 0), False
 
 
-def _is_complete(minutes: npt.NDArray[np.int64], step: int) -> bool:
+def _is_complete(minutes: IntArray, step: int) -> bool:
     """Whether each half hour of a session has bars, where there are enough to tell."""
     length = max(step, HALF_AN_HOUR)
     counts = np.bincount((minutes - 1) // length, minlength=CLOSING // length)[OPENING // length :]

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 from helios.errors import DataError
+from trading.market.bars import BoolArray, IntArray
 from trading.market.feeds import file_columns, typed_process
 
 TEXT_SUFFIXES: Final = (".csv", ".tsv", ".txt")
@@ -48,8 +48,8 @@ class Sheet:
     """
 
     frame: pl.DataFrame
-    rows: npt.NDArray[np.int64]
-    width: npt.NDArray[np.int64]
+    rows: IntArray
+    width: IntArray
     separator: str = ""
     unread: tuple[str, ...] = ()
 
@@ -58,7 +58,7 @@ class Sheet:
         """The columns, in words."""
         return file_columns.listed(self.frame.columns, self.unread)
 
-    def take(self, kept: npt.NDArray[np.bool_]) -> Sheet:
+    def take(self, kept: BoolArray) -> Sheet:
         """The rows of a mask."""
         return replace(self, frame=self.frame.filter(kept), rows=self.rows[kept], width=self.width[kept])
 
@@ -241,7 +241,7 @@ def _parsed(data: bytes, separator: str, above: int, **options: Any) -> pl.DataF
     return pl.read_csv(data, separator=separator, skip_lines=above, infer_schema=False, **options)
 
 
-def _widths(data: bytes, separator: str, above: int) -> npt.NDArray[np.int64]:
+def _widths(data: bytes, separator: str, above: int) -> IntArray:
     """How many values each row below the header has, up to its last one; 0 where the header has as many."""
     reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline=""), delimiter=separator)
     widths = [_width(values) for values in islice(reader, above, None)]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from helios.errors import DataError
-from trading.market.bars import BarTable, FloatArray, TimeArray, bar_table
+from trading.market.bars import BarTable, FloatArray, IntArray, TimeArray, bar_table
 from trading.market.calendars import ALWAYS_OPEN, Calendar, calendar
 from trading.market.feeds import file_columns, file_times
 from trading.market.feeds.file_clocks import Reading, check_clock
@@ -59,7 +59,7 @@ class FileRows:
     moments: Moments
     fields: list[FloatArray]
     trade_ids: npt.NDArray[np.str_]
-    rows: npt.NDArray[np.int64]
+    rows: IntArray
     times: pl.Series  # as they are written
     unreadable: tuple[Unreadable, ...]
 
@@ -94,7 +94,7 @@ class FileRows:
         )
         self._check_clock(self.moments.take(first), self.rows[first], reading, OF_TRADES)
 
-    def _check_clock(self, moments: Moments, rows: npt.NDArray[np.int64], reading: Reading, names: Names) -> None:
+    def _check_clock(self, moments: Moments, rows: IntArray, reading: Reading, names: Names) -> None:
         try:
             check_clock(moments, rows, reading, taken_for=f"{names}, in {moments.zone or UTC_IF_UNNAMED}")
             names.check()
