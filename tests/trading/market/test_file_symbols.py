@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tiers.contracts.errors import DataError
+from helios.errors import DataError
 from trading.market.feeds.files import FileSource
 
 NAMES = "date,open,high,low,close,volume"

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from helios.errors import DataError
 from tests.support.ingest_bars import needs
-from tiers.contracts.errors import DataError
 from trading import sample_data
 from trading.market.bars import union
 from trading.market.feeds import files

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiers.contracts.errors import DataError
+from helios.errors import DataError
 from trading.market.calendars import NEW_YORK, calendar
 from trading.market.feeds.file_times import read_times
 from trading.market.feeds.files import FileSource

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiers.contracts.errors import DataError
+from helios.errors import DataError
 from trading.market.bars import FIELDS, BarTable
 from trading.market.feeds import typed_process
 from trading.market.feeds.file_text import MAX_BYTES, MAX_COLUMNS, MAX_ROWS, MAX_VALUES, MAX_ZIPPED

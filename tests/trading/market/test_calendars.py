@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from helios.errors import DataError
 from tests.support.ingest_bars import at, needs
-from tiers.contracts.errors import DataError
 from trading.market.calendars import NEW_YORK, calendar
 from trading.market.timestamps import utc, utc_times
 
