@@ -17,9 +17,8 @@ from helios.errors import DataError
 from trading.enums import ActionKind
 from trading.market.actions import ONE, Action
 from trading.market.calendars import Calendar
-from trading.market.feeds import file_numbers
 from trading.market.feeds.file_columns import plain
-from trading.market.feeds.file_numbers import bare, decimal_of, numbers
+from trading.market.feeds.file_numbers import DecimalMark, bare, decimal_of, numbers
 from trading.market.feeds.file_symbols import rows_of
 from trading.market.feeds.file_text import Sheet, open_sheet
 from trading.market.feeds.file_times import DAY_OR_MONTH, DateOrder, read_times
@@ -75,7 +74,7 @@ class ActionFile:
     path: Path
     symbol: str
     calendar: Calendar
-    decimal: file_numbers.Decimal | None = None
+    decimal: DecimalMark | None = None
     dates: DateOrder | None = None
     file_symbol: str = ""
 

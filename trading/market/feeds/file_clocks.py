@@ -19,8 +19,8 @@ from trading.market.feeds.file_shifts import Shift, day_shift, shift_of
 from trading.market.feeds.file_times import Moments
 from trading.market.feeds.file_zones import FIXED, PLACES, fit, in_utc
 
-ENOUGH: Final = 10_000  # rows, of any number
-CLEARLY: Final = 4.6  # of two log-likelihoods: a hundred times as likely
+SAMPLE_ROWS: Final = 10_000  # of a file of any number
+LOG_ODDS: Final = 4.6  # a hundred times as likely
 SHOWN: Final = 4  # clocks
 DAY_S: Final = 86_400
 A_FIFTH: Final = 0.2  # of the rows: so many are not left out for a clock that nobody named
@@ -82,15 +82,15 @@ def check_clock(moments: Moments, rows: IntArray, reading: Reading, *, taken_for
     hours, daily, told = reading.hours, reading.timeframe == "1d", bool(moments.zone)
     closes = reading.closes_of(moments.utc, "")
     inside = hours.has_close(reading.timeframe, closes)
-    if not hours.closes or (inside.all() and (daily or len(closes) > ENOUGH)):
+    if not hours.closes or (inside.all() and (daily or len(closes) > SAMPLE_ROWS)):
         return
     if not daily and _days_apart(closes):
         raise DataError(f"expected rows {reading.timeframe} apart, was a day apart; --timeframe 1d would fit")
     shift = reading.shift(closes)
     wrong = shift is not None or (not daily and reading.hours_of(closes).contradicted)
-    if not wrong and (daily or (len(closes) > ENOUGH and np.mean(~inside) <= STRAYS)):
+    if not wrong and (daily or (len(closes) > SAMPLE_ROWS and np.mean(~inside) <= STRAYS)):
         return
-    sample = np.random.default_rng(0).permutation(len(closes)) < ENOUGH
+    sample = np.random.default_rng(0).permutation(len(closes)) < SAMPLE_ROWS
     clocks = [] if daily else _likeliest(moments, sample, reading)
     if not (wrong or told or daily or clocks) and _n_beside(closes, inside, reading) > max(FEW, A_FIFTH * len(closes)):
         raise DataError(TOO_THIN.format(inside.sum(), len(inside), hours.name))
@@ -129,7 +129,7 @@ def _rivals(clocks: list[Clock], closes: TimeArray, sample: BoolArray, reading: 
     if any(np.array_equal(clock.closes, own) for clock in clocks):
         rivals = [clock for clock in clocks if not (told and clock.zone)]
         return [] if all(np.array_equal(clock.closes, own) for clock in rivals) else rivals
-    margin = CLEARLY if told else -CLEARLY
+    margin = LOG_ODDS if told else -LOG_ODDS
     likely = log_likelihood(own, reading.hours, reading.timeframe)
     best = max(clocks, key=lambda clock: clock.likely, default=None)
     if best is None or best.likely < likely + margin:
@@ -195,7 +195,7 @@ def _likeliest(moments: Moments, sample: BoolArray, reading: Reading) -> list[Cl
         return reading.explained(reading.closes_of(_by(moments, one.zone), one.names))
 
     best = next((one for one in sorted(found.values(), key=lambda one: -one.likely) if explained(one)), None)
-    nearly = [one for one in found.values() if best and one.likely > best.likely - CLEARLY]
+    nearly = [one for one in found.values() if best and one.likely > best.likely - LOG_ODDS]
     return [one for one in nearly if one.zone not in FIXED or explained(one)]
 
 

@@ -19,7 +19,7 @@ from trading.market.timestamps import stamp, utc
 
 Times = Literal["close", "open"]
 NO_EVIDENCE = "nothing says otherwise, so that opens, which most exchanges write, would be known a bar too early"
-CLEARLY = 3  # times as many
+TIMES_AS_MANY = 3
 DAY, HOUR, MINUTE, SECOND = (np.timedelta64(seconds, "s") for seconds in (86_400, 3_600, 60, 1))
 WEST = (4, 5)  # hours of New York behind UTC, in summer and in winter
 # A day in New York is named by its midnight, its opening or its close.
@@ -116,9 +116,9 @@ def _by_hours(ts: TimeArray, later: TimeArray, hours: Calendar, timeframe: str) 
     both = tuple(zip(fit(later, hours, timeframe), fit(ts, hours, timeframe), strict=True))
     counts = [(int((opens & ~closes).sum()), int((closes & ~opens).sum())) for opens, closes in reversed(both)]
     for n_opens, n_closes in counts:
-        if n_opens > CLEARLY * n_closes:
+        if n_opens > TIMES_AS_MANY * n_closes:
             return _parted(ts, later), Names("open", f"more of them begin a bar of {hours.name} than end one")
-        if n_closes > CLEARLY * n_opens:
+        if n_closes > TIMES_AS_MANY * n_opens:
             return ts, Names("close", f"more of them end a bar of {hours.name} than begin one")
     return ts, Names("close", f"{NO_EVIDENCE}; --times open changes that", clear=not any(map(any, counts)))
 

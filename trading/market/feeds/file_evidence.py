@@ -13,7 +13,7 @@ from trading.market.bars import BoolArray, TimeArray
 from trading.market.calendars import NEW_YORK, US_CLOSE, Calendar
 from trading.market.feeds.file_zones import AFTER, BEFORE, CLOSING, OPENING, by_new_york, fit, in_utc
 
-DAY = 1_440
+MINUTES_A_DAY = 1_440
 ONE_DAY = np.timedelta64(1, "D")
 
 
@@ -54,7 +54,7 @@ def log_likelihood(closes: TimeArray, hours: Calendar, timeframe: str) -> float:
             n_extended = len(open_days) * (last - first) // step - n_session
             n_beside = int(np.diff(np.searchsorted(beside, [first, last], "right"))[0])
             counts = (n_inside, n_beside, len(closes) - n_inside - n_beside)
-            sizes = (n_session, n_extended, len(days) * DAY // step - n_session - n_extended)
+            sizes = (n_session, n_extended, len(days) * MINUTES_A_DAY // step - n_session - n_extended)
             most = max(most, _of_counts(counts, sizes))
     return most
 

@@ -25,7 +25,7 @@ SELDOM: Final = 0.01  # of the days
 A_LITTLE: Final = 15  # minutes: thin stocks begin later and end earlier, and auctions end later
 LONGEST: Final = 9 * 60  # no exchange is open for longer, in bars of whole hours
 HALF_AN_HOUR: Final = 30
-ENOUGH, A_HOLE = 20, 0.1  # rows in each half hour of the session, and how small a part of that is none
+ROWS_A_HALF_HOUR, A_HOLE = 20, 0.1  # of the session at least, and how small a part of theirs is none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,4 +146,4 @@ def _is_complete(minutes: IntArray, step: int) -> bool:
     """Whether each half hour of a session has bars, where there are enough to tell."""
     length = max(step, HALF_AN_HOUR)
     counts = np.bincount((minutes - 1) // length, minlength=CLOSING // length)[OPENING // length :]
-    return counts.mean() < ENOUGH or bool(counts.min() >= A_HOLE * counts.mean())
+    return counts.mean() < ROWS_A_HALF_HOUR or bool(counts.min() >= A_HOLE * counts.mean())

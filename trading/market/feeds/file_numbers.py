@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 import polars as pl
 
-Decimal = Literal["point", "comma"]
-MARKS: Final[dict[Decimal, str]] = {"point": ".", "comma": ","}
+DecimalMark = Literal["point", "comma"]
+MARKS: Final[dict[DecimalMark, str]] = {"point": ".", "comma": ","}
 _EMPTY: Final = r"(?i)^(null|none|nan|n/?a|#n/a|-+)$"
 _GROUPS: Final = r"^([+-]?[0-9]{1,3}(?:[ '\u2019\u00a0\u2009\u202f][0-9]{3})+)([.,][0-9]*)?$"  # no mark parts them
 # In both, D stands for the decimal mark and G for the other one. 1D234 alone is no evidence: it may be 1G234.
@@ -19,7 +19,7 @@ _EVIDENCE: Final = (
 _NUMBER: Final = r"^[+-]?(([0-9]+|[0-9]{1,3}(G[0-9]{2,3})*G[0-9]{3})(D[0-9]*)?|D[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
-def decimal_of(columns: Mapping[str, pl.Series], *, separator: str) -> Decimal | None:
+def decimal_of(columns: Mapping[str, pl.Series], *, separator: str) -> DecimalMark | None:
     """The decimal mark that a file's numbers show; None where 1,234 may be one and a bit as well as a thousand.
 
     Where commas separate the values and none has one, a point is a decimal one.
@@ -28,13 +28,13 @@ def decimal_of(columns: Mapping[str, pl.Series], *, separator: str) -> Decimal |
     if separator in {",", ""} and not any(column.str.contains(",", literal=True).any() for column in text):
         return "point"
     whole = pl.concat([bare(column).rename("") for column in text])
-    shown: list[Decimal] = [each for each in MARKS if whole.str.contains(_pattern(_EVIDENCE, each)).any()]
+    shown: list[DecimalMark] = [each for each in MARKS if whole.str.contains(_pattern(_EVIDENCE, each)).any()]
     if not shown and not whole.str.contains(r"^[+-]?[0-9]{1,3}[.,][0-9]{3}$").any():
         return "point"
     return shown[0] if len(shown) == 1 else None
 
 
-def numbers(column: pl.Series, decimal: Decimal) -> pl.Series:
+def numbers(column: pl.Series, decimal: DecimalMark) -> pl.Series:
     """(n,) float64; null where a value is empty or no number that is written so."""
     if column.dtype.is_numeric():
         return column.cast(pl.Float64, strict=False)
@@ -61,6 +61,6 @@ def bare(column: pl.Series) -> pl.Series:
     return pl.select(pl.when(~empty).then(text)).to_series().rename(column.name)
 
 
-def _pattern(form: str, decimal: Decimal) -> str:
+def _pattern(form: str, decimal: DecimalMark) -> str:
     mark, other = ("[.]", "[,]") if decimal == "point" else ("[,]", "[.]")
     return form.replace("D", mark).replace("G", other)

@@ -15,11 +15,11 @@ from trading.market.feeds.file_evidence import local_minutes
 from trading.market.feeds.file_zones import EXTENDED, by_new_york, in_utc
 
 SESSIONS: Final = 5  # that follow each other; bars within days may be of fewer, if there are no others
-ENOUGH: Final = 5  # bars a day: the ends of fewer are chance
+BARS_A_DAY: Final = 5  # the ends of fewer are chance
 LEAST: Final = 5  # minutes: the bar of a closing auction follows a session by less
 ALIKE: Final = 6  # a shift at one end, over its difference from that at the other one
 FITS: Final = 0.98  # of the days; the others are strays
-DAY: Final = 1_440
+MINUTES_A_DAY: Final = 1_440
 MINUTE: Final = np.timedelta64(1, "m")
 
 
@@ -64,7 +64,7 @@ def shift_of(closes: TimeArray, hours: Calendar, timeframe: str) -> Shift | None
         start, end = start.min(axis=1), end.max(axis=1)
         least = np.minimum(abs(start), abs(end))
         shifted = (start * end > 0) & (least >= LEAST) & (ALIKE * abs(start - end) <= least)
-        shifted &= (enough.mean(axis=1) >= ENOUGH) & (least >= apart.mean(axis=1))
+        shifted &= (enough.mean(axis=1) >= BARS_A_DAY) & (least >= apart.mean(axis=1))
         if shifted.any():
             at = int(np.where(shifted, least, 0).argmax())
             return Shift(minutes=int(start[at]), since=earliest[at])
@@ -84,5 +84,5 @@ def day_shift(closes: TimeArray, hours: Calendar) -> Shift | None:
     for days, moved in zip((1, -1), others, strict=True):
         if len(own) >= SESSIONS and own.mean() < FITS <= moved.mean():
             since = in_utc(named, NEW_YORK.key).to_numpy()[~own].min()
-            return Shift(minutes=days * DAY, since=since)
+            return Shift(minutes=days * MINUTES_A_DAY, since=since)
     return None

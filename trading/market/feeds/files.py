@@ -18,7 +18,7 @@ from trading.market.feeds import file_columns, file_times
 from trading.market.feeds.file_clocks import Reading, check_clock
 from trading.market.feeds.file_closes import MINUTE, Names, Times, named_closes
 from trading.market.feeds.file_columns import Columns
-from trading.market.feeds.file_numbers import Decimal, bare, decimal_of, numbers
+from trading.market.feeds.file_numbers import DecimalMark, bare, decimal_of, numbers
 from trading.market.feeds.file_symbols import rows_of
 from trading.market.feeds.file_text import Sheet, open_sheet
 from trading.market.feeds.file_times import A_TIME, DAY_OR_MONTH, DateOrder, Moments, read_times
@@ -54,7 +54,7 @@ class FileRows:
 
     source: FileSource
     columns: Columns
-    decimal: Decimal
+    decimal: DecimalMark
     separator: str
     moments: Moments
     fields: list[FloatArray]
@@ -158,7 +158,7 @@ class FileSource:
     calendar: str = ALWAYS_OPEN
     times: Times | None = None
     zone: str = ""
-    decimal: Decimal | None = None
+    decimal: DecimalMark | None = None
     dates: DateOrder | None = None
     time_column: str = ""
     file_symbol: str = ""
