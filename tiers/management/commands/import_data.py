@@ -34,7 +34,7 @@ from trading.market import write as market
 from trading.market.bars import BarTable
 from trading.market.calendars import calendar
 from trading.market.feeds.file_actions import ActionFile
-from trading.market.feeds.file_closes import Names
+from trading.market.feeds.file_closes import TimeLabel
 from trading.market.feeds.file_numbers import MARKS
 from trading.market.feeds.file_times import DATE_ORDERS
 from trading.market.feeds.files import OF_TRADES, FileRows, FileSource, table_from_frame
@@ -158,7 +158,7 @@ class Command(PlainCommand):
             decimal=options["decimal"],
             dates=options["dates"],
             file_symbol=options["file_symbol"],
-        ).read(none=options["replace"])
+        ).read(may_be_empty=options["replace"])
         self.understood = found.understood
         if options["replace"]:
             self.assumed.append(f"the stored actions of {symbol} are removed first")
@@ -205,14 +205,14 @@ class Command(PlainCommand):
                 rows, n_rows, traded, broken = bars_of_trades(
                     found.trades(), source=name, drop_invalid=drop, not_after=now, columns=columns
                 )
-                names, problems = OF_TRADES, (*problems, *broken)
+                label, problems = OF_TRADES, (*problems, *broken)
                 kind = self._asset_class(rows, options)
                 found.check_trades(USUAL_CALENDARS[kind])
             else:
-                rows, names, kind = self._bars(found, options)
+                rows, label, kind = self._bars(found, options)
             calendar = USUAL_CALENDARS[kind]
-            self.understood = found.described(names) | {"class": f"{kind} on calendar {calendar}"}
-            hints = [f"its times are taken for {names}, in {found.clock}", *self.assumed]
+            self.understood = found.described(label) | {"class": f"{kind} on calendar {calendar}"}
+            hints = [f"its times are taken for {label}, in {found.clock}", *self.assumed]
             prepared = prepare(
                 rows,
                 calendar,
@@ -256,9 +256,9 @@ class Command(PlainCommand):
             raise DataError(f"{name} {found.unreadable[0]}{_others(len(found.unreadable) - 1)}; {DROPS}")
         return found
 
-    def _bars(self, found: FileRows, options: dict[str, Any]) -> tuple[BarTable, Names, AssetClass]:
-        rows, names = found.bars(found.source.calendar)
-        kind = self._asset_class(rows, options, shifted=names.what != "close")
+    def _bars(self, found: FileRows, options: dict[str, Any]) -> tuple[BarTable, TimeLabel, AssetClass]:
+        rows, label = found.bars(found.source.calendar)
+        kind = self._asset_class(rows, options, shifted=label.kind != "close")
         try:
             return *found.bars(USUAL_CALENDARS[kind]), kind  # a date names another close on another calendar
         except DataError as error:

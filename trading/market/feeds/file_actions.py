@@ -78,10 +78,10 @@ class ActionFile:
     dates: DateOrder | None = None
     file_symbol: str = ""
 
-    def read(self, *, none: bool = False) -> FileActions:
+    def read(self, *, may_be_empty: bool = False) -> FileActions:
         """All of it, in order; `DataError` names the row and column of the first value that cannot be read.
 
-        Or says that it holds nothing, unless `none` is what it may hold.
+        Or says that it holds nothing, unless it `may_be_empty`.
         """
         name = self.path.name
         sheet = rows_of(open_sheet(self.path), self.symbol, name, chosen=self.file_symbol)
@@ -98,7 +98,7 @@ class ActionFile:
         days = self._days(sheet, date)
         found = self._found(sheet, self._columns(sheet, kinds), named)
         actions = [self._action(sheet, row, (date, days[row]), kind, column) for row, kind, column in found]
-        if not (actions or none):
+        if not (actions or may_be_empty):
             raise DataError(f"{name} must hold a split or a dividend, holds none")
         once = self._once(actions, [int(sheet.rows[row]) for row, *_ in found])
         return FileActions(actions=once, understood=_described(once, date, kinds, named))

@@ -42,11 +42,11 @@ FITS_NONE: Final = (
 class Reading:
     """How moments in UTC become closes of bars of a market: the same for every clock that is tried.
 
-    `closes_of` takes what the times name, too, or "" where the file shows it; `names` are what they may name.
+    `closes_of` takes what the times name, too, or "" where the file shows it; `labels` are what they may name.
     """
 
     closes_of: Callable[[pl.Series, str], TimeArray]
-    names: tuple[str, ...]
+    labels: tuple[str, ...]
     hours: Calendar
     timeframe: str
 
@@ -68,7 +68,7 @@ class Clock:
     """A way to read times: by the clock of a zone, "" as they stand, as what they name; `closes` are of a sample."""
 
     zone: str
-    names: str
+    label: str
     closes: TimeArray
     likely: float
 
@@ -139,13 +139,13 @@ def _rivals(clocks: list[Clock], closes: TimeArray, sample: BoolArray, reading: 
 
 def _unnamed(clocks: list[Clock], sample: Moments, reading: Reading, own: TimeArray, *, wrong: bool) -> str:
     """What is said where nobody named a clock: the options that read the times by each of those that explain them."""
-    both = len({clock.names for clock in clocks}) > 1
+    both = len({clock.label for clock in clocks}) > 1
     elsewhere = any(clock.zone for clock in clocks)
     options = []
     for clock in clocks:
         shown = not both and np.array_equal(reading.closes_of(_by(sample, clock.zone), ""), clock.closes)
         zone = f"--zone {clock.zone or 'UTC'}" if elsewhere else ""
-        options.append(" ".join(filter(None, [zone, "" if shown else f"--times {clock.names}"])))
+        options.append(" ".join(filter(None, [zone, "" if shown else f"--times {clock.label}"])))
     if len(options) > 1:
         return (
             f"expected times that show {'their clock' if elsewhere else 'what they name'}, was {len(own)} rows that "
@@ -156,7 +156,7 @@ def _unnamed(clocks: list[Clock], sample: Moments, reading: Reading, own: TimeAr
     as_taken, other, else_ = (
         ("times in UTC, as none names an offset", zone, "UTC")
         if zone
-        else ("times that name what they are taken for", f"a reading of {clocks[0].names}s", "theirs")
+        else ("times that name what they are taken for", f"a reading of {clocks[0].label}s", "theirs")
     )
     return (
         f"expected {as_taken}, but {other} has {best[0]} of {n_rows} rows in sessions of {reading.hours.name} and "
@@ -173,7 +173,7 @@ def _counts(closes: TimeArray, reading: Reading) -> tuple[int, int]:
 
 def _fitting(clocks: list[Clock]) -> str:
     zones = [clock.zone for clock in clocks if clock.zone]
-    return FITS.format(" or ".join(zones)) if zones else f"--times {clocks[0].names} reads them"
+    return FITS.format(" or ".join(zones)) if zones else f"--times {clocks[0].label} reads them"
 
 
 def _likeliest(moments: Moments, sample: BoolArray, reading: Reading) -> list[Clock]:
@@ -184,15 +184,15 @@ def _likeliest(moments: Moments, sample: BoolArray, reading: Reading) -> list[Cl
     part = moments.take(sample)
     found: dict[tuple[str, bytes], Clock] = {}
     for zone in ("", *PLACES, *FIXED):
-        for names in reading.names:
-            closes = reading.closes_of(_by(part, zone), names)
-            key = (names, closes.tobytes())
+        for label in reading.labels:
+            closes = reading.closes_of(_by(part, zone), label)
+            key = (label, closes.tobytes())
             if key not in found and _counts(closes, reading)[1] >= (1 - 2 * STRAYS) * len(closes):
                 likely = log_likelihood(closes, reading.hours, reading.timeframe)
-                found[key] = Clock(zone=zone, names=names, closes=closes, likely=likely)
+                found[key] = Clock(zone=zone, label=label, closes=closes, likely=likely)
 
     def explained(one: Clock) -> bool:
-        return reading.explained(reading.closes_of(_by(moments, one.zone), one.names))
+        return reading.explained(reading.closes_of(_by(moments, one.zone), one.label))
 
     best = next((one for one in sorted(found.values(), key=lambda one: -one.likely) if explained(one)), None)
     nearly = [one for one in found.values() if best and one.likely > best.likely - LOG_ODDS]

@@ -27,15 +27,15 @@ _DAY_STARTS = (0, 9 * 60 + 30, 16 * 60)
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
+class TimeLabel:
     """What times name: a bar's "close", "open" or "day", or a "trade"; and why, as the end of a sentence."""
 
-    what: str
+    kind: str
     because: str
     clear: bool = True
 
     def __str__(self) -> str:
-        plural = {"close": "closes", "open": "opens", "day": "days", "trade": "trades"}[self.what]
+        plural = {"close": "closes", "open": "opens", "day": "days", "trade": "trades"}[self.kind]
         return f"{plural}, as {self.because}"
 
     def check(self) -> None:
@@ -48,11 +48,11 @@ class Names:
 
 
 def named_closes(
-    ts: TimeArray, wall: TimeArray, timeframe: str, hours: Calendar, *, says: str = "", because: str = ""
-) -> tuple[TimeArray, Names]:
+    ts: TimeArray, wall: TimeArray, timeframe: str, hours: Calendar, *, label: str = "", because: str = ""
+) -> tuple[TimeArray, TimeLabel]:
     """(n,) times in UTC, and as a clock where they were written shows them -> (n,) closes of their bars in UTC.
 
-    `says` is "open" or "close" where the file or somebody tells, `because` of what. Daily bars of a market that
+    `label` is "open" or "close" where the file or somebody tells, `because` of what. Daily bars of a market that
     closes are named by the session of their day, whatever else is said; a time among them that names no day stays as it
     is, and breaks the calendar unless it is a close. A market that never closes has days that end at the next midnight
     UTC. A close that ends in :59 or in .999 means the full minute that follows.
@@ -62,28 +62,28 @@ def named_closes(
         if found is not None:
             days, named, all_year = found
             closes = np.where(named, _of_days(days.tolist(), hours), ts)
-            return closes, Names("day", f"{all_year}a day's bar is known at the close of its session")
-    if says != "open" and _mostly(_ends(ts)):
+            return closes, TimeLabel("day", f"{all_year}a day's bar is known at the close of its session")
+    if label != "open" and _mostly(_ends(ts)):
         full = np.where(_ends(ts), ts.astype("datetime64[m]") + MINUTE, ts)
-        return full.astype("datetime64[us]"), Names("close", because or "they end just before a full minute")
-    if says:
-        return _parted(ts, _next_closes(ts, timeframe, hours)) if says == "open" else ts, Names(says, because)
+        return full.astype("datetime64[us]"), TimeLabel("close", because or "they end just before a full minute")
+    if label:
+        return _parted(ts, _next_closes(ts, timeframe, hours)) if label == "open" else ts, TimeLabel(label, because)
     return _as_they_show(ts, wall, timeframe, hours)
 
 
-def _as_they_show(ts: TimeArray, wall: TimeArray, timeframe: str, hours: Calendar) -> tuple[TimeArray, Names]:
+def _as_they_show(ts: TimeArray, wall: TimeArray, timeframe: str, hours: Calendar) -> tuple[TimeArray, TimeLabel]:
     """The same where nobody says what the times name."""
     length = np.timedelta64(timeframes.seconds(timeframe), "s")
     if timeframe == "1d" and not hours.closes and _mostly(ts.astype("datetime64[D]") == ts):
-        return ts + DAY, Names("day", "midnights name them: each is known at the next one; --times close changes that")
+        return ts + DAY, TimeLabel("day", "midnights name them: each is known at the next; --times close changes that")
     if hours.closes:
         return _by_hours(ts, _next_closes(ts, timeframe, hours), hours, timeframe)
     if _are_midnights(wall.min(), wall.max() + length):
-        return ts + length, Names(
+        return ts + length, TimeLabel(
             "open", "the first begins a day and the last is a bar before one; --times close changes that"
         )
     why = "the last ends a day" if _are_midnights(wall.min() - length, wall.max()) else NO_EVIDENCE
-    return ts, Names("close", f"{why}; --times open changes that")
+    return ts, TimeLabel("close", f"{why}; --times open changes that")
 
 
 def _next_closes(ts: TimeArray, timeframe: str, hours: Calendar) -> TimeArray:
@@ -108,7 +108,7 @@ def _parted(ts: TimeArray, closes: TimeArray) -> TimeArray:
     return np.where(ts < last, last, closes)
 
 
-def _by_hours(ts: TimeArray, later: TimeArray, hours: Calendar, timeframe: str) -> tuple[TimeArray, Names]:
+def _by_hours(ts: TimeArray, later: TimeArray, hours: Calendar, timeframe: str) -> tuple[TimeArray, TimeLabel]:
     """Opens, where times begin a bar of the market's hours and end none, as the first ones do; or closes.
 
     The hours of trade before and after sessions go before those of sessions, at whose ends bars of both follow bars.
@@ -117,10 +117,10 @@ def _by_hours(ts: TimeArray, later: TimeArray, hours: Calendar, timeframe: str) 
     counts = [(int((opens & ~closes).sum()), int((closes & ~opens).sum())) for opens, closes in reversed(both)]
     for n_opens, n_closes in counts:
         if n_opens > TIMES_AS_MANY * n_closes:
-            return _parted(ts, later), Names("open", f"more of them begin a bar of {hours.name} than end one")
+            return _parted(ts, later), TimeLabel("open", f"more of them begin a bar of {hours.name} than end one")
         if n_closes > TIMES_AS_MANY * n_opens:
-            return ts, Names("close", f"more of them end a bar of {hours.name} than begin one")
-    return ts, Names("close", f"{NO_EVIDENCE}; --times open changes that", clear=not any(map(any, counts)))
+            return ts, TimeLabel("close", f"more of them end a bar of {hours.name} than begin one")
+    return ts, TimeLabel("close", f"{NO_EVIDENCE}; --times open changes that", clear=not any(map(any, counts)))
 
 
 def _are_midnights(*moments: np.datetime64) -> bool:

@@ -30,13 +30,13 @@ _REPEATED: Final = re.compile(r"_duplicated_\d+$")  # as polars calls a second c
 class Columns:
     """The names, as the file has them: of the time (two where a date and a time of day are apart) and of the values.
 
-    `others` are further columns that are called like times, `settled` those that need no look. `names` says what the
+    `others` are further columns that are called like times, `settled` those that need no look. `label` says what the
     time is by its own name: the "open" or "close" of a bar, or "" where that is not said. `fields` are those of a bar,
     or of a trade; `trade_id` is "" where no column tells a trade's.
     """
 
     time: tuple[str, ...]
-    names: str
+    label: str
     others: tuple[str, ...]
     settled: tuple[str, ...]
     fields: tuple[str, ...]
@@ -102,7 +102,7 @@ def find(names: Sequence[str], source: str, *, chosen: str = "", unread: Sequenc
     says = plain(time[0])
     return Columns(
         time=time,
-        names="open" if says in OPENS else "close" if says in CLOSES else "",
+        label="open" if says in OPENS else "close" if says in CLOSES else "",
         others=tuple(name for name in names if _LIKE_A_TIME.search(plain(name))),
         settled=tuple(names) if chosen else tuple(name for name in names if {plain(name), says} <= {*OPENS, *CLOSES}),
         fields=tuple(by_name[name][0] for name in fields),

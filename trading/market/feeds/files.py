@@ -16,7 +16,7 @@ from trading.market.bars import BarTable, FloatArray, IntArray, TimeArray, bar_t
 from trading.market.calendars import ALWAYS_OPEN, Calendar, calendar
 from trading.market.feeds import file_columns, file_times
 from trading.market.feeds.file_clocks import Reading, check_clock
-from trading.market.feeds.file_closes import MINUTE, Names, Times, named_closes
+from trading.market.feeds.file_closes import MINUTE, TimeLabel, Times, named_closes
 from trading.market.feeds.file_columns import Columns
 from trading.market.feeds.file_numbers import DecimalMark, bare, decimal_of, numbers
 from trading.market.feeds.file_symbols import rows_of
@@ -29,7 +29,7 @@ MOST_UNREADABLE: Final = 100_000  # rows that are told one by one; a file that h
 LONGEST_SHOWN: Final = 60  # letters of a value
 LONGEST_ID: Final = 100
 UTC_IF_UNNAMED: Final = "UTC, as none is named"
-OF_TRADES: Final = Names("trade", "a price and a quantity stand in each row; the bar of a minute is made of its trades")
+OF_TRADES: Final = TimeLabel("trade", "a price and a quantity stand in each row; a minute's bar is made of its trades")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,20 +67,20 @@ class FileRows:
         """The time of a row as the file has it, in words; nothing of a bar that is no row."""
         return [f"the file has {str(self.times[int(at)])!r} there" for at in np.flatnonzero(self.rows == row)]
 
-    def bars(self, calendar_name: str) -> tuple[BarTable, Names]:
+    def bars(self, calendar_name: str) -> tuple[BarTable, TimeLabel]:
         """The readable rows by their closes, and what their times were taken to name."""
         if self.columns.of_trades:
             raise DataError(f"{self.source.path.name} must hold bars, holds trades; import_data makes bars of them")
         hours = calendar(calendar_name)
-        closes, names = self._closes(self.moments.utc, hours)
+        closes, label = self._closes(self.moments.utc, hours)
         reading = Reading(
-            closes_of=lambda utc, names: self._closes(utc, hours, names)[0],
-            names=(says,) if (says := self._says) else ("open", "close"),
+            closes_of=lambda utc, label: self._closes(utc, hours, label)[0],
+            labels=(self._label,) if self._label else ("open", "close"),
             hours=hours,
             timeframe=self.source.timeframe,
         )
-        self._check_clock(self.moments, self.rows, reading, names)
-        return bar_table(self.source.symbol, self.source.timeframe, closes, self.fields, self.rows), names
+        self._check_clock(self.moments, self.rows, reading, label)
+        return bar_table(self.source.symbol, self.source.timeframe, closes, self.fields, self.rows), label
 
     def check_trades(self, calendar_name: str) -> None:
         """Refuse trades at times that are not those of the calendar's market, by their minutes."""
@@ -88,16 +88,16 @@ class FileRows:
         first = np.isin(np.arange(len(minutes)), np.unique(minutes, return_index=True)[1])
         reading = Reading(
             closes_of=lambda utc, _: (utc.to_numpy().astype("datetime64[m]") + MINUTE).astype("datetime64[us]"),
-            names=("",),
+            labels=("",),
             hours=calendar(calendar_name),
             timeframe="1m",
         )
         self._check_clock(self.moments.take(first), self.rows[first], reading, OF_TRADES)
 
-    def _check_clock(self, moments: Moments, rows: IntArray, reading: Reading, names: Names) -> None:
+    def _check_clock(self, moments: Moments, rows: IntArray, reading: Reading, label: TimeLabel) -> None:
         try:
-            check_clock(moments, rows, reading, taken_for=f"{names}, in {moments.zone or UTC_IF_UNNAMED}")
-            names.check()
+            check_clock(moments, rows, reading, taken_for=f"{label}, in {moments.zone or UTC_IF_UNNAMED}")
+            label.check()
         except DataError as error:
             raise DataError(f"{self.source.path.name}, column {self.columns.time[0]}: {error}") from error
 
@@ -116,27 +116,27 @@ class FileRows:
         )
 
     @property
-    def _says(self) -> str:
-        return self.source.times or self.columns.names
+    def _label(self) -> str:
+        return self.source.times or self.columns.label
 
-    def _closes(self, utc: pl.Series, hours: Calendar, names: str = "") -> tuple[TimeArray, Names]:
-        says = names or self._says
-        teller = f"--times {says}" if self.source.times else f"the column {self.columns.time[0]}"
-        because = f"{teller} says" * bool(says)
+    def _closes(self, utc: pl.Series, hours: Calendar, label: str = "") -> tuple[TimeArray, TimeLabel]:
+        label = label or self._label
+        teller = f"--times {label}" if self.source.times else f"the column {self.columns.time[0]}"
+        because = f"{teller} says" * bool(label)
         wall = self.moments.wall.to_numpy()
-        return named_closes(utc.to_numpy(), wall, self.source.timeframe, hours, says=says, because=because)
+        return named_closes(utc.to_numpy(), wall, self.source.timeframe, hours, label=label, because=because)
 
     @property
     def clock(self) -> str:
         """The zones of the times, in words."""
         return self.moments.zone or f"{UTC_IF_UNNAMED}; --zone changes that"
 
-    def described(self, names: Names) -> dict[str, str]:
+    def described(self, label: TimeLabel) -> dict[str, str]:
         """How the file was understood, in words."""
         written = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}.get(self.separator)
         return {
             "time": f"column {' and '.join(self.columns.time)}, {self.moments.form}",
-            "names": str(names),
+            "names": str(label),
             "zone": self.clock,
             **({"numbers": f"decimal {self.decimal}, values between {written}"} if written else {}),
         }
