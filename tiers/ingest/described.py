@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from tiers.contracts import Bars, BarTable, adjusted, split, stamp, utc
 from tiers.ingest.bar_problems import Code, Problem
-from tiers.ingest.beside import left_over, neighbours, one_factor
 from tiers.ingest.jumps import EXAMPLES, jumps, listed
 from tiers.ingest.prepare import Prepared
+from tiers.ingest.stored_bars import left_over, neighbours, one_factor
 
 
 def described(prepared: Prepared) -> dict[str, str]:

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from tiers.ingest.aggregate import INTRADAY
-from tiers.ingest.beside import REACH, beside, refuse_contradictions
 from tiers.ingest.prepare import Prepared, completed, partly_filled, with_whole_ends
+from tiers.ingest.stored_bars import REACH, refuse_contradictions, with_neighbours
 from trading.enums import AssetClass
 from trading.market import write as market
 from trading.market.actions import Action
@@ -27,7 +27,7 @@ def series_of(prepared: Prepared, asset_class: str, source: str, *, lot: Lot | N
     )
 
 
-def stored_beside(series: market.Series, prepared: Prepared, *, whole: bool = False) -> tuple[market.Series, Prepared]:
+def with_higher(series: market.Series, prepared: Prepared, *, whole: bool = False) -> tuple[market.Series, Prepared]:
     """With the higher bars that hold bars of the series and others that are stored; replaced ones are none.
 
     Unless they are `whole`, the first and the last minute of trades, of which a file may have a part, stay where more
@@ -58,15 +58,15 @@ def with_stored(series: market.Series, prepared: Prepared) -> Prepared:
     base = prepared.batches[0]
     prepared = replace(prepared, actions=actions([series.symbol], base.timeframe))
     if series.replaced:
-        ends = [ts for each in prepared.actions for ts in _beside(prepared, each)]
+        ends = [ts for each in prepared.actions for ts in _ends_around(prepared, each)]
         known = bars_within(series.symbol, base.timeframe, ends, timedelta(seconds=seconds(base.timeframe)))
         refuse_contradictions(prepared, *split(known))
         return prepared
     stored = bars_around(series.symbol, base.timeframe, utc(base.ts[0]), utc(base.ts[-1]), REACH)
-    return beside(prepared, USUAL_CALENDARS[AssetClass(series.asset_class)], *split(stored))
+    return with_neighbours(prepared, USUAL_CALENDARS[AssetClass(series.asset_class)], *split(stored))
 
 
-def _beside(prepared: Prepared, action: Action) -> tuple[datetime, ...]:
+def _ends_around(prepared: Prepared, action: Action) -> tuple[datetime, ...]:
     """The closes of its last bar before an action and of the first one behind."""
     ts = prepared.batches[0].ts
     row = int(np.searchsorted(ts, stamp(action.ex_ts), side="right"))

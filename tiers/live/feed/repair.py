@@ -12,7 +12,7 @@ from django.db import transaction
 from tiers.ingest.bar_problems import Problem
 from tiers.ingest.minutes import Minutes
 from tiers.ingest.prepare import BadRowsError, prepare
-from tiers.live.bar_storage import series_of, stored_beside
+from tiers.live.bar_storage import series_of, with_higher
 from tiers.live.feed import recorder
 from trading.enums import Timeframe
 from trading.market import gaps
@@ -94,7 +94,7 @@ def _store(venue: MarketData, pair: Pair, told: BarTable, hours: Calendar, trade
     bad = tuple(each for each in prepared.problems if each.rejects)
     series = series_of(prepared, pair.asset_class, venue.source(pair), lot=pair.lot)
     market.lock_bars([series.batches[0]])
-    stored = market.import_series([stored_beside(series, prepared, whole=True)[0]])
+    stored = market.import_series([with_higher(series, prepared, whole=True)[0]])
     return Fetched(until=traded[1], stored=stored, rows=_rows(prepared.batches[0]), bad=bad)
 
 

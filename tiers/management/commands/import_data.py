@@ -21,12 +21,12 @@ from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.contracts.errors import DataError
 from tiers.ingest.bar_problems import Code, Problem
-from tiers.ingest.beside import neighbours, nights
 from tiers.ingest.described import described
 from tiers.ingest.jumps import warnings
 from tiers.ingest.prepare import BadRowsError, Prepared, bars_of_trades, prepare
+from tiers.ingest.stored_bars import neighbours, nights
 from tiers.live import action_storage
-from tiers.live.bar_storage import series_of, stored_beside, with_stored
+from tiers.live.bar_storage import series_of, with_higher, with_stored
 from trading import sample_data, symbols
 from trading.enums import AssetClass, Timeframe
 from trading.market import action_evidence, action_write, asset_class, instruments
@@ -132,7 +132,7 @@ class Command(PlainCommand):
                 market.lock_bars([series.batches[0] for series, _ in found])
             if options["sample"]:
                 found = self._not_ones_own(found)
-            found = [self._beside(*one, told=not options["sample"]) for one in found]
+            found = [self._with_stored(*one, told=not options["sample"]) for one in found]
             return found, [] if options["dry_run"] else self._store(found, quiet=options["json"])
 
     def _not_ones_own(self, found: list[tuple[market.Series, Prepared]]) -> list[tuple[market.Series, Prepared]]:
@@ -172,9 +172,9 @@ class Command(PlainCommand):
             self.assumed += action_storage.unbooked(symbol)
         return [{"symbol": symbol, "timeframe": "actions", "rows": len(found.actions), **_counts(result)}]
 
-    def _beside(self, series: market.Series, prepared: Prepared, *, told: bool) -> tuple[market.Series, Prepared]:
+    def _with_stored(self, series: market.Series, prepared: Prepared, *, told: bool) -> tuple[market.Series, Prepared]:
         """With what is stored of the symbol; what a file leaves together with it is told."""
-        series, prepared = stored_beside(series, prepared)
+        series, prepared = with_higher(series, prepared)
         if told:
             prepared = with_stored(series, prepared)
             self.understood |= described(prepared)

@@ -47,7 +47,7 @@ class TradingHours:
     """What bars show of the hours of their market, by a clock."""
 
     outside: float  # the part of the rows that lies in no hours of trade
-    beside: bool  # rows beside sessions come day after day, or on days that have none
+    outside_sessions: bool  # rows beside sessions come day after day, or on days that have none
     enough: bool  # to tell how days begin and end: there may be one that is unfinished, and days of a bar or two
     seasons: tuple[tuple[End, End], ...]  # how days begin and end
     complete: bool  # no half hour of the session is without bars, as a pause at noon is
@@ -66,7 +66,7 @@ class TradingHours:
     def contradicted(self) -> bool:
         """Whether bars lie beside sessions day after day that are not those of the hours before and after them."""
         of_others = not self.complete or any(end.odd for season in self.seasons for end in season)
-        return self.beside and (self.outside > A_LARGE_SHARE or (of_others and self.enough))
+        return self.outside_sessions and (self.outside > A_LARGE_SHARE or (of_others and self.enough))
 
 
 def _of_stocks(season: tuple[End, End]) -> bool:
@@ -100,7 +100,7 @@ def trading_hours(closes: TimeArray, hours: Calendar, timeframe: str) -> Trading
     n_closed = int(closed.sum() - closed.max(initial=0))  # one day on which the exchange was closed may be a mistake
     return TradingHours(
         outside=1 - (int(n_traded.sum()) - n_closed) / len(closes),
-        beside=bool(day_after_day or n_closed > STRAYS * len(closes)),
+        outside_sessions=bool(day_after_day or n_closed > STRAYS * len(closes)),
         enough=days.height >= DAYS and len(closes) >= BARS_A_DAY * days.height,
         seasons=tuple(_ends(season, step) for season in _seasons(days.filter(pl.Series(is_session)))),
         complete=_is_complete(frame["minute"].to_numpy()[sessions], step),
@@ -124,12 +124,12 @@ def _ends(season: pl.DataFrame, step: int) -> tuple[End, End]:
     )
 
 
-def _end(minute: int, beside: int, extended: bool, usual: tuple[int, ...], *, regular: bool, step: int) -> End:
-    """`beside` is by how many minutes a day begins before sessions, or ends after them."""
-    session = abs(beside) <= A_LITTLE
+def _end(minute: int, apart: int, extended: bool, usual: tuple[int, ...], *, regular: bool, step: int) -> End:
+    """`apart` is by how many minutes a day begins before sessions, or ends after them."""
+    session = abs(apart) <= A_LITTLE
     known = extended and (not regular or any(abs(minute - each) <= A_LITTLE for each in usual))
     of: Literal["session", "extended", ""] = "session" if session else "extended" if known else ""
-    odd = regular and not session and not extended and abs(beside) > step
+    odd = regular and not session and not extended and abs(apart) > step
     return End(minute=minute, of=of, regular=regular, odd=odd)
 
 

@@ -29,7 +29,7 @@ WAY_OUT = "import prices as they were traded, or remove the actions by --actions
 FACTOR_SPREAD = 0.1  # of the change itself: prices are rounded
 
 
-def beside(prepared: Prepared, calendar_name: str, stored: BarTable) -> Prepared:
+def with_neighbours(prepared: Prepared, calendar_name: str, stored: BarTable) -> Prepared:
     """The same with the bars that are `stored` around it, and with the gaps that both leave together.
 
     `DataError` where prices contradict the splits and dividends that are stored.
