@@ -159,6 +159,8 @@ def test_a_file_of_more_columns_than_a_table_has_is_refused(tmp_path: Path, kind
     most = "must have 1,000 columns at most, had more"
     assert refused(content, tmp_path, name=f"prices.{kind}") == f"prices.{kind} {most}"
     assert refused(PLAIN.rstrip() + "," * (n_more + 1), tmp_path) == f"prices.csv {most}"
+    of_lines = '"\n"' + ",,,,,,," * 20  # in one row, however many lines it has
+    assert refused(PLAIN + of_lines * (n_more // 100), tmp_path) == f"prices.csv {most}"
 
 
 @pytest.mark.parametrize(("name", "most"), [("prices.csv", MAX_BYTES), ("prices.zip", MAX_ZIPPED)])
@@ -237,6 +239,14 @@ def test_a_typed_file_that_unpacks_to_more_than_memory_holds_is_to_be_imported_i
     assert len(out.getvalue()) < 2**20
     said = refused(out.getvalue(), tmp_path, name=f"prices.{kind}")
     assert said == f"prices.{kind} must unpack to 1024 MiB at most, took more; import it in parts"
+
+
+@pytest.mark.usefixtures("little_memory")
+def test_a_head_that_unpacks_to_more_than_memory_holds_is_refused(tmp_path: Path):
+    out = io.BytesIO()
+    pl.DataFrame([pl.Series(f"{n}", [], pl.Int8) for n in range(100_000)]).write_parquet(out)
+    said = refused(out.getvalue(), tmp_path, name="prices.parquet")
+    assert said == "prices.parquet must unpack to 1024 MiB at most, took more; import it in parts"
 
 
 def test_a_word_that_is_said_very_often_counts_as_often(tmp_path: Path):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 import lzma
 import os
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -31,7 +33,7 @@ SEPARATORS: Final = (",", ";", "\t", "|")
 # Unpacked, so that reading a file takes less than 4 GB, whatever it holds.
 MAX_BYTES: Final = 2**29
 MAX_ZIPPED: Final = MAX_BYTES // 2  # packed: what lists a million files takes some nine times as much
-MAX_COLUMNS: Final = 1_000
+MAX_COLUMNS: Final = typed_process.MAX_COLUMNS
 MAX_ROWS: Final = 8_000_000
 MAX_VALUES: Final = 80_000_000
 _PREFACE_LINES: Final = 20  # a title or a link stands above the header of some downloads
@@ -148,23 +150,23 @@ def _refuse_too_many(n_rows: int, n_columns: int, name: str) -> None:
 
 
 def _typed_sheet(data: bytes, kind: str, name: str) -> Sheet:
-    lazy = typed_process.scan(io.BytesIO(data), kind)
-    schema = lazy.collect_schema()
-    columns = typed_process.useful(schema)
-    if not columns:
+    frame, unread = _read_apart(data, kind, name)
+    if not frame.columns:
         raise DataError(f"{name} must have columns of times, numbers or text, had none")
-    _refuse_too_many(lazy.select(pl.len()).collect().item(), len(columns), name)
-    frame = _read_apart(data, kind, name)
+    _refuse_too_many(frame.height, frame.width, name)
     return Sheet(
         frame=frame,
         rows=np.arange(1, frame.height + 1),
         width=np.zeros(frame.height, np.int64),
-        unread=tuple(each for each in schema if each not in columns),
+        unread=unread,
     )
 
 
-def _read_apart(data: bytes, kind: str, name: str) -> pl.DataFrame:
-    """The columns of use, read by a process whose memory has an end; `OSError` says why they cannot be read."""
+def _read_apart(data: bytes, kind: str, name: str) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The columns of use and the names of the others, read, from its head on, by a process whose memory has an end.
+
+    `OSError` says why they cannot be read.
+    """
     argv = [sys.executable, "-I", typed_process.__file__, kind]
     environment = os.environ | {"POLARS_MAX_THREADS": "4"}  # the stacks of more would take memory of many cores
     with tempfile.TemporaryFile() as unpacked:
@@ -184,10 +186,12 @@ def _read_apart(data: bytes, kind: str, name: str) -> pl.DataFrame:
         if code < 0 or said[-1:] == [typed_process.TOO_LARGE]:
             most = typed_process.MAX_BYTES >> 20
             raise DataError(f"{name} must unpack to {most} MiB at most, took more; import it in parts")
+        if said[-1:] == [typed_process.TOO_MANY]:
+            _refuse_too_many(1, typed_process.MAX_COLUMNS + 1, name)
         if code:
             raise OSError(said[-1] if said else "its reader ended without a word")
         unpacked.seek(0)
-        return pl.read_ipc(unpacked)
+        return pl.read_ipc(unpacked), tuple(json.loads(said[-1]))
 
 
 def _utf8(data: bytes, name: str) -> bytes:
@@ -212,9 +216,8 @@ def _text_sheet(data: bytes, name: str) -> Sheet:
     try:
         frame, width = _parsed(data, separator, above, schema=schema), np.zeros(1, np.int64)
     except pl.exceptions.ComputeError:
-        _refuse_too_many(1, max(line.count(separator.encode()) for line in io.BytesIO(data)), name)
+        width = _widths(data, separator, above, name)
         frame = _parsed(data, separator, above, schema=schema, truncate_ragged_lines=True)
-        width = _widths(data, separator, above)
     rows = np.arange(frame.height) + above + 2
     repeated = pl.all_horizontal(pl.nth(k) == each for k, each in enumerate(names) if each)
     kept = (~frame.select(repeated.fill_null(value=False)).to_series()).to_numpy()
@@ -241,11 +244,23 @@ def _parsed(data: bytes, separator: str, above: int, **options: Any) -> pl.DataF
     return pl.read_csv(data, separator=separator, skip_lines=above, infer_schema=False, **options)
 
 
-def _widths(data: bytes, separator: str, above: int) -> IntArray:
+def _widths(data: bytes, separator: str, above: int, name: str) -> IntArray:
     """How many values each row below the header has, up to its last one; 0 where the header has as many."""
-    reader = csv.reader(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline=""), delimiter=separator)
-    widths = [_width(values) for values in islice(reader, above, None)]
-    return np.array([width if width > widths[0] else 0 for width in widths[1:]], np.int64)
+    n_values = 0  # of the lines of a row, at most: quotes may hold a separator
+
+    def lines() -> Iterator[str]:
+        nonlocal n_values
+        for line in islice(io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline=""), above, None):
+            n_values += line.count(separator)
+            _refuse_too_many(1, n_values, name)
+            yield line
+
+    widths = []
+    for values in csv.reader(lines(), delimiter=separator):
+        n_values = 0
+        widths.append(_width(values))
+    header, *below = widths or [0]
+    return np.array([width if width > header else 0 for width in below], np.int64)
 
 
 def _width(values: list[str]) -> int:

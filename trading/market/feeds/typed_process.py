@@ -1,12 +1,14 @@
 """The process that reads a Parquet or Feather file, started by `trading.market.feeds.file_text` and nothing else.
 
-What such a file says of its size is its own word, and a few kilobytes of it may unpack to the machine's memory. So it
-is read where the memory has an end. Lists, structures and bytes are of use to nobody, and are left unread.
+What such a file says of its size is its own word, and a few kilobytes of it, or of its head, may unpack to the
+machine's memory. So it is read where the memory has an end. Lists, structures and bytes are of use to nobody, and are
+left unread.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import resource
 import sys
 from typing import IO, Final
@@ -15,9 +17,12 @@ import polars as pl
 
 MEMORY: Final = 3 * 2**30
 MAX_BYTES: Final = 2**30  # of the columns of use, unpacked
+MAX_COLUMNS: Final = 1_000
+LONGEST: Final = 200  # letters of a name, or a reason, that is said
 READ_S: Final = 60  # of work; 80,000,000 values take three
 WAIT_S: Final = 120
 TOO_LARGE: Final = "too large"
+TOO_MANY: Final = "too many columns"
 
 
 def useful(schema: pl.Schema) -> list[str]:
@@ -25,9 +30,8 @@ def useful(schema: pl.Schema) -> list[str]:
     return [name for name, kind in schema.items() if not kind.is_nested() and kind not in (pl.Binary, pl.Object)]
 
 
-def read(lazy: pl.LazyFrame) -> pl.DataFrame:
+def read(lazy: pl.LazyFrame, schema: pl.Schema) -> pl.DataFrame:
     """The columns of use; text that is kept as a number for each of its words is text."""
-    schema = lazy.collect_schema()
     words = [pl.col(name).cast(pl.String) for name, kind in schema.items() if kind in (pl.Categorical, pl.Enum)]
     return lazy.select(useful(schema)).with_columns(words).collect()
 
@@ -38,18 +42,26 @@ def scan(file: IO[bytes], kind: str) -> pl.LazyFrame:
 
 
 def main(kind: str) -> None:
-    """Read the file from standard input, and write the columns of use as an Arrow file, which unpacks to its size."""
+    """Read the file from standard input, and write the columns of use as an Arrow file, which unpacks to its size.
+
+    What it says last is the names of the others, as JSON, or why there is no such file.
+    """
     if sys.platform == "linux":
         resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (READ_S, READ_S))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        frame = read(scan(io.BytesIO(sys.stdin.buffer.read()), kind))
+        lazy = scan(io.BytesIO(sys.stdin.buffer.read()), kind)
+        schema = lazy.collect_schema()
+        if len(schema) > MAX_COLUMNS:
+            sys.exit(TOO_MANY)
+        frame = read(lazy, schema)
         if frame.estimated_size() > MAX_BYTES:
             sys.exit(TOO_LARGE)
         frame.write_ipc(sys.stdout.buffer, compression="uncompressed")
+        sys.stderr.write(json.dumps([name[:LONGEST] for name in schema if name not in frame.columns]))
     except (pl.exceptions.PolarsError, OSError) as error:
-        sys.exit(" ".join(str(error).splitlines()[:1]) or type(error).__name__)
+        sys.exit(" ".join(str(error).splitlines()[:1])[:LONGEST] or type(error).__name__)
 
 
 if __name__ == "__main__":
