@@ -20,6 +20,7 @@ from trading.market.timestamps import microseconds
 OPEN_S: Final = 10.0
 LARGEST: Final = 1 << 22  # bytes of a message; a whole order book is the largest
 LONG: Final = 1 << 16
+AT_ONCE: Final = 1 << 12  # bytes that are parsed in a turn of the loop: they may be 2,048 pings, each to be answered
 MOST_UNREAD: Final = 1 << 20  # bytes that the venue has not taken
 LEFT: Final = "must be read by the venue too, which left what it was sent"
 SILENT_S: Final = 45.0  # a connection over which nothing comes for so long is dead, whatever the socket says
@@ -138,13 +139,20 @@ def read_time(text: str) -> int:
     return microseconds(found)
 
 
-class Line(ClientConnection):
+class Line(ClientConnection, asyncio.BufferedProtocol):
     """A connection that ends where the other side leaves unread what it is sent, as the answers to its own pings.
 
-    `fault` is why we ended it.
+    It reads a little at a time, through TLS too, whatever is there. `fault` is why we ended it.
     """
 
     fault = ""
+
+    def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - asyncio's signature
+        self._read = memoryview(bytearray(AT_ONCE))
+        return self._read
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self.data_received(bytes(self._read[:nbytes]))
 
     def data_received(self, data: bytes) -> None:
         if self.transport.get_write_buffer_size() > MOST_UNREAD:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import http
+import random
+import ssl
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.asyncio.server import ServerConnection, serve
 
 from helios.errors import Transient
@@ -20,6 +28,7 @@ from trading.venues.valr import stream
 from trading.venues.valr.client import Key
 
 Handler = Callable[[ServerConnection], Awaitable[None]]
+PEM = serialization.Encoding.PEM
 KEY = Key(key="stand-in-key", secret="stand-in-secret")
 
 
@@ -31,13 +40,19 @@ def alpaca(url: str) -> alpaca_stream.Stream:
     return alpaca_stream.Stream(url, "/v2/iex", AlpacaKey(key_id="id", secret="secret"))
 
 
-async def ended(port: int, line: Callable[[str], Any] = valr, *, silent_s: float = SILENT_S) -> str:
+async def ended(
+    port: int,
+    line: Callable[[str], Any] = valr,
+    *,
+    silent_s: float = SILENT_S,
+    heard: Callable[[bytes], None] = lambda _: None,
+) -> str:
     """How a connection to a server on this machine ends."""
     with pytest.raises(Transient) as told:
         await asyncio.wait_for(
             line(f"http://127.0.0.1:{port}").listen(
                 ["BTCZAR"],
-                lambda message: None,
+                heard,
                 subscribed=lambda: None,
                 again=asyncio.Event(),
                 silent_s=silent_s,
@@ -159,6 +174,71 @@ def test_a_venue_of_long_messages_that_are_there_already_leaves_other_lines_thei
     asyncio.run(run())
     assert len(between.n) == 40
     assert all(after > before for before, after in pairwise(between.n))
+
+
+@pytest.fixture
+def certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+    """Of a server at 127.0.0.1 that is believed."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a venue")])
+    number, until = x509.random_serial_number(), now + timedelta(days=1)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = x509.CertificateBuilder(name, name, key.public_key(), number, now, until).add_extension(address, False)
+    form = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    file = tmp_path / "venue.pem"
+    file.write_bytes(key.private_bytes(PEM, *form) + made.sign(key, hashes.SHA256()).public_bytes(PEM))
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file)
+    return context
+
+
+def by_tls(url: str) -> stream.Stream:
+    return valr(url.replace("http", "https"))
+
+
+@pytest.mark.parametrize("line", [valr, by_tls])
+@pytest.mark.parametrize("frame", [b"\x89\0", b"\x8a\0", b"\x81\0"], ids=["pings", "pongs", "messages"])
+def test_a_flood_of_frames_that_hold_nothing_leaves_other_lines_their_turn(
+    certificate: ssl.SSLContext, line: Callable[[str], Any], frame: bytes
+) -> None:
+    worked: list[float] = []
+
+    async def flood(socket: ServerConnection) -> None:
+        socket.data_received = len  # type: ignore[method-assign, assignment]  # what comes is not looked at
+        socket.transport.write(frame * 100_000)
+        await socket.wait_closed()
+
+    async def other() -> None:
+        while True:
+            begun = time.thread_time()
+            await asyncio.sleep(0)
+            worked.append(time.thread_time() - begun)
+
+    async def run() -> None:
+        beside = asyncio.create_task(other())
+        async with serve(flood, "127.0.0.1", 0, ssl=certificate if line is by_tls else None) as venue:
+            assert "was silent" in await ended(port_of(venue), line, silent_s=0.5)
+        beside.cancel()
+
+    asyncio.run(run())
+    assert max(worked) < 0.1  # s, between two of its turns
+
+
+@pytest.mark.parametrize("line", [valr, by_tls])
+def test_a_long_message_is_heard_whole(certificate: ssl.SSLContext, line: Callable[[str], Any]) -> None:
+    long, heard = random.Random(0).randbytes(1_000_000), list[bytes]()
+
+    async def tell(socket: ServerConnection) -> None:
+        await socket.send(long)
+        await socket.send(b"and a short one")
+
+    async def run() -> None:
+        async with serve(tell, "127.0.0.1", 0, ssl=certificate if line is by_tls else None) as venue:
+            await ended(port_of(venue), line, heard=heard.append)
+
+    asyncio.run(run())
+    assert heard == [long, b"and a short one"]
 
 
 def test_a_venue_that_says_nothing_is_left_in_time() -> None:
