@@ -71,6 +71,20 @@ def test_a_bar_that_breaks_a_rule_is_told_and_the_others_are_stored() -> None:
     assert "expected the highest price of its bar" in event.data["problem"]
 
 
+def test_trades_that_fill_the_disk_are_told_once_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1_000.0]
+    monkeypatch.setattr(recorder.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(recorder, "MANY", 3)
+    monkeypatch.setattr(recorder, "TRADE_BYTES", 10**9)
+    trades = ((T - 2, 10.0, 1.0, "BUY", "a"), (T - 1, 10.0, 1.0, "BUY", "b"))
+    told_of = SystemEvent.objects.filter(kind="feed.many_trades", subject="FLOOD").order_by("id")
+    for after_s, n_told in ((0.0, 0), (86.4, 1), (86.4, 1), (3_600.0, 1), (10.0, 2)):
+        now[0] += after_s
+        recorder.write_trades_and_books([Closed(symbol="FLOOD", close=T, row=GOOD, trades=trades)])
+        assert told_of.count() == n_told
+    assert told_of[0].data == {"n": 4, "gb_a_day": 4 * 1_000}
+
+
 def test_trades_and_order_books_are_stored_together_and_once() -> None:
     twice = (T - 30_000_000, 10.0, 1.0, "BUY", "")
     trades = (twice, twice, (T - 1, 11.0, 1e-9, "SELL", "a-7"), (T - 1, 11.0, 0.0, "SELL", ""))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import inf
 from typing import Final, cast
@@ -36,6 +36,9 @@ from trading.venues.streaming import Ticker
 
 DATABASE = "postgres_db"
 TELL_S: Final = 60.0
+MANY_S, MANY = 3_600.0, 1_000_000  # trades of a symbol in an hour that no market has as a rule
+TRADE_BYTES: Final = 130  # that one takes in its table, with what finds it
+_COUNTED: Final[dict[str, tuple[float, int]]] = {}  # since when, by the monotonic clock, so many trades of a symbol
 _WARNED: Final[dict[str, float]] = {}  # when the bad bars of a symbol were last told, by the monotonic clock
 _COVER: Final = """
 INSERT INTO feed_coverage AS known (symbol, until, updated_at)
@@ -86,6 +89,7 @@ def write_trades_and_books(further: Sequence[Closed | BookSnapshot]) -> None:
         _write_trades([one for one in further if isinstance(one, Closed)])
         books = (one for one in further if isinstance(one, BookSnapshot))
         store_books([(one.symbol, one.ts, one.sequence, one.bids, one.asks) for one in books])
+    tell_many(Counter(one.symbol for one in further if isinstance(one, Closed) for _ in one.trades))
 
 
 def _events(rows: _Rows) -> list[Event]:
@@ -170,6 +174,22 @@ def tell_bad(problems: Sequence[Problem]) -> None:
         data = {"problem": of_it[0], "n": len(of_it)}
         logger.bind(symbol=symbol, **data).warning("feed.bad_bar")
         events.record(kind="feed.bad_bar", severity="warning", source="tiers.feed", subject=symbol, data=data)
+
+
+def tell_many(counted: Mapping[str, int]) -> None:
+    """Say whose trades fill the disk; of a symbol once an hour at most."""
+    now = time.monotonic()
+    for symbol, more in counted.items():
+        since, before = _COUNTED.get(symbol, (now, 0))
+        if now - since > MANY_S:
+            since, before = now, 0
+        n = before + more
+        if before < MANY <= n:
+            a_day = n * TRADE_BYTES * 86_400 / max(now - since, TELL_S)
+            data = {"n": n, "gb_a_day": round(a_day / 1e9, 1)}
+            logger.bind(symbol=symbol, **data).warning("feed.many_trades")
+            events.record(kind="feed.many_trades", severity="warning", source="tiers.feed", subject=symbol, data=data)
+        _COUNTED[symbol] = since, n
 
 
 def _write_trades(closed: Sequence[Closed]) -> None:
