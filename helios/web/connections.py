@@ -7,16 +7,19 @@ each header, each chunk and each read: a request has a bounded number of them to
 
 from __future__ import annotations
 
+import logging
 import math
 import resource
 import sys
 from http import HTTPStatus
+from itertools import count
 from typing import Any, Final, cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from helios.clients import first_to_go
+from helios.logs import now_and_then
 from helios.web.bodies import problem
 from helios.web.lanes import leave
 from helios.web.lifespan import Message
@@ -31,6 +34,10 @@ CHUNKS: Final = 256  # of a body that comes without a Content-Length
 READS, READ = 512, 16  # beyond so many reads of a connection, each has at least so many bytes in the mean
 SPARE: Final = 200  # files for all else, and for the connections that are taken in one turn of the loop
 _open: dict[PatientProtocol, None] = {}  # the oldest first
+_warned = count(1)
+_log = logging.getLogger("uvicorn.error.requests")  # uvicorn warns of each that is none, or asks for another protocol
+_log.setLevel(logging.WARNING)
+_log.addFilter(lambda record: record.levelno != logging.WARNING or now_and_then(next(_warned)))
 
 
 def allow_files() -> int:
@@ -73,7 +80,7 @@ class PatientProtocol(H11Protocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.conn = CountingConnection(h11.SERVER, HEAD)
+        self.conn, self.logger = CountingConnection(h11.SERVER, HEAD), _log
         self._reads, self._bytes = 0, 0
         self._most = min(self.limit_concurrency or math.inf, max(1, _FILES - SPARE))
         self.limit_concurrency = None  # it would send anybody away

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import socket
 import subprocess
@@ -76,6 +77,26 @@ def test_who_asks_nothing_more_is_let_go(monkeypatch: pytest.MonkeyPatch, said: 
             return came
 
     assert asyncio.run(connect()).endswith(b"ok" if b"Host" in said else b"")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"no request\r\n\r\n", b"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade, close\r\nUpgrade: websocket\r\n\r\n"],
+)
+def test_no_flood_of_what_is_no_request_of_ours_fills_the_console(
+    said: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def flood() -> None:
+        async with served(ws="none") as port:
+            for _ in range(100):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(said)
+                assert await said_by(reader)
+                writer.close()
+
+    asyncio.run(flood())
+    warned = [each for each in caplog.records if each.levelno >= logging.WARNING]
+    assert len(warned) < 10
 
 
 @pytest.mark.parametrize("kept", [b"", b"Connection: close\r\n"], ids=["kept open", "closed"])
