@@ -47,6 +47,25 @@ _NUMBERS: Final = {  # of events
     *("active", "clock", "freq", "local_received", "pid", "processed"),
     *("received", "retries", "runtime", "timestamp", "utcoffset"),
 }
+_LEAST, _LARGEST = -24, 1e11  # hours of a zone, seconds of a year that can be shown
+_FIELDS: Final = {
+    *_NUMBERS,
+    *(
+        "args",
+        "eta",
+        "exception",
+        "exchange",
+        "expired",
+        "expires",
+        "hostname",
+        "kwargs",
+        "loadavg",
+        "name",
+        "parent_id",
+    ),
+    *("queue", "requeue", "result", "root_id", "routing_key", "signum", "sw_ident", "sw_sys", "sw_ver", "terminated"),
+    *("traceback", "type", "uuid"),
+}
 _known: MutableSet[IOStream] = WeakSet()  # connections that had the login
 
 
@@ -95,12 +114,16 @@ def keep_pages_ours() -> None:
 
 
 def hear_events_of_celerys_kind() -> None:
-    """An event of other types than Celery's own is none: workers write them, and pages show a list as it stands."""
+    """An event of other types than Celery's own is none: workers write them, and pages show a list as it stands.
+
+    Other fields than Celery's are left out: each becomes an attribute, whatever has its name.
+    """
     take = EventsState.event
 
     def event(state: EventsState, told: dict[str, Any]) -> None:
-        if all(_of_its_type(name, value) for name, value in told.items()):
-            take(state, told)
+        fields = {name: value for name, value in told.items() if name in _FIELDS}
+        if all(_of_its_type(name, value) for name, value in fields.items()):
+            take(state, fields)
         else:
             logger.bind(type=str(told.get("type"))[:100]).warning("flower.event_dropped")
 
@@ -110,7 +133,11 @@ def hear_events_of_celerys_kind() -> None:
 def _of_its_type(name: str, value: Any) -> bool:
     if name == "loadavg":
         return isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value)
-    return value is None or isinstance(value, int | float if name in _NUMBERS else str | int | float)
+    if value is None:
+        return name not in _NUMBERS or name in {"retries", "runtime"}
+    if name in _NUMBERS:
+        return isinstance(value, int | float) and _LEAST <= value <= _LARGEST
+    return isinstance(value, str | int | float)
 
 
 def name_the_queues() -> None:

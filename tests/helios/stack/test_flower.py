@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import math
 import re
+import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +20,7 @@ from flower import app
 from flower.events import EventsState
 from flower.options import default_options
 from flower.urls import handlers
+from flower.utils.template import format_count
 from flower.views import BaseHandler
 from flower.views.auth import LoginHandler, LogoutHandler
 from flower.views.error import NotFoundErrorHandler
@@ -211,6 +214,31 @@ def test_an_event_of_other_types_than_celerys_is_none(
     EventsState.event(None, {"type": "worker-heartbeat", "active": 0, "loadavg": [0.5, 1, 1]})
     EventsState.event(None, {"type": "worker-heartbeat", "active": "<img>"})
     assert len(heard) == 1 + taken
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"active": math.inf},
+        {"active": math.nan},
+        {"active": 10**400},
+        {"freq": None},
+        {"heartbeats": 5},
+        {"event": 5},
+        {"local_received": -1e12},
+    ],
+    ids=["infinite", "no number", "long", "no pause", "no beats", "no handler", "long ago"],
+)
+def test_no_event_takes_the_page_of_workers_down(monkeypatch: pytest.MonkeyPatch, forged: dict[str, Any]) -> None:
+    monkeypatch.setattr(EventsState, "event", EventsState.event)
+    flower.hear_events_of_celerys_kind()
+    numbers = dict.fromkeys(flower._NUMBERS - {"retries", "runtime", "received"}, time.time())
+    state = EventsState(max_tasks_in_memory=10)
+    for more in (forged, {}):
+        state.event({"type": "worker-heartbeat", "hostname": "w", **numbers, **more})
+        for worker in state.workers.values():
+            assert (worker.alive, bool(format_count(worker.active))) == (True, True)
+    assert len(state.workers) == 1
 
 
 def test_the_scripts_that_stand_in_pages_are_those_that_may_run() -> None:
