@@ -18,6 +18,7 @@ from trading.market.order_book import Checksum, Offer
 from trading.market.timestamps import microseconds
 
 OPEN_S: Final = 10.0
+CLOSE_S: Final = 2.0  # for the venue's answer to the end of a line
 LARGEST: Final = 1 << 22  # bytes of a message; a whole order book is the largest
 LONG: Final = 1 << 16
 AT_ONCE: Final = 1 << 12  # bytes that are parsed in a turn of the loop: they may be 2,048 pings, each to be answered
@@ -188,6 +189,7 @@ async def line_to(venue: str, url: str, path: str, **options: Any) -> AsyncItera
             url.rstrip("/").replace("http", "ws", 1) + path,
             create_connection=Line,
             open_timeout=OPEN_S,
+            close_timeout=CLOSE_S,
             max_size=LARGEST,
             compression=None,  # packed, 40 kB may be a message of 16 MB
             proxy=None,

@@ -241,6 +241,26 @@ def test_a_long_message_is_heard_whole(certificate: ssl.SSLContext, line: Callab
     assert heard == [long, b"and a short one"]
 
 
+def test_a_venue_that_does_not_answer_the_end_of_a_line_holds_it_up_for_two_seconds() -> None:
+    async def stay(socket: ServerConnection) -> None:
+        socket.data_received = len  # type: ignore[method-assign, assignment]
+        there.set()
+        await socket.wait_closed()
+
+    async def run() -> float:
+        async with serve(stay, "127.0.0.1", 0, close_timeout=0) as venue:
+            listening = asyncio.create_task(ended(port_of(venue)))
+            await there.wait()
+            await asyncio.sleep(0.1)
+            begun = time.monotonic()
+            listening.cancel()
+            await asyncio.gather(listening, return_exceptions=True)
+            return time.monotonic() - begun
+
+    there = asyncio.Event()
+    assert asyncio.run(run()) < 5
+
+
 def test_a_venue_that_says_nothing_is_left_in_time() -> None:
     async def run() -> str:
         async with serve(ServerConnection.wait_closed, "127.0.0.1", 0, close_timeout=0) as venue:
