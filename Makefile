@@ -12,6 +12,7 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 WORKERS ?= 3
 SOURCES := helios trading tiers sentinel tests bench examples celery_app.py manage.py
 # Values that look like production, for Django's deployment check; nothing connects to them.
+OWN := HELIOS_DATABASE_URL=embedded HELIOS_REDIS_URL=embedded
 LIKE_PROD := HELIOS_ENVIRONMENT=prod HELIOS_DEBUG=0 HELIOS_ALLOWED_HOSTS=helios.example \
 	HELIOS_DATABASE_URL=postgresql://helios@db/helios HELIOS_REDIS_URL=redis://queue:6379/0 HELIOS_TRUSTED_PROXIES=1
 
@@ -43,9 +44,9 @@ check: $(DEV)  ## style, types, import rules, sizes, advisories, migrations, dep
 	$(PY) $(VENV)/bin/lint-imports
 	$(PY) .ci/lengths.py $(SOURCES)
 	$(PY) .ci/audit.py
-	HELIOS_VAR_DIR=var/check $(PY) manage.py makemigrations --check --dry-run
-	HELIOS_VAR_DIR=var/check $(PY) manage.py migrate -v 0
-	HELIOS_VAR_DIR=var/check $(PY) manage.py migrate --check
+	$(OWN) HELIOS_VAR_DIR=var/check $(PY) manage.py makemigrations --check --dry-run
+	$(OWN) HELIOS_VAR_DIR=var/check $(PY) manage.py migrate -v 0
+	$(OWN) HELIOS_VAR_DIR=var/check $(PY) manage.py migrate --check
 	@echo "manage.py check --deploy, with production's settings"
 	@$(LIKE_PROD) HELIOS_SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(50))') \
 		$(PY) manage.py check --deploy --fail-level WARNING

@@ -30,6 +30,7 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 BASE_DIR = Path(__file__).resolve().parent.parent
 ENV_FILE = BASE_DIR / ".env"
 PREFIX = "HELIOS_"
+EMBEDDED = "embedded"
 # Names with our prefix that are read elsewhere: what a process is called, the mark of a gate's processes, the
 # examples' token, and where docker compose publishes its ports.
 ELSEWHERE = frozenset(
@@ -69,8 +70,8 @@ class Env(BaseSettings):
     module_packages: str = "tiers,trading,examples.modules"  # the only packages that modules are loaded from
     modules_dir: Path | None = None  # where their code is laid out; absent: var_dir/modules
 
-    database_url: SecretStr | None = None  # absent: the embedded PostgreSQL under var_dir
-    redis_url: SecretStr | None = None  # absent: the embedded Valkey under var_dir
+    database_url: SecretStr | None = None  # absent, or "embedded": the PostgreSQL under var_dir
+    redis_url: SecretStr | None = None  # absent, or "embedded": the Valkey under var_dir
     servers_idle_s: float = Field(default=300.0, ge=0, le=86_400)  # so long unused, they stop; 0: with the last command
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -134,9 +135,10 @@ class Env(BaseSettings):
     @field_validator("database_url", "redis_url")
     @classmethod
     def _readable_url(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
-        if value is not None:
-            kind = server_urls.DATABASE if info.field_name == "database_url" else server_urls.REDIS
-            server_urls.read(value.get_secret_value(), kind)
+        if value is None or value.get_secret_value() == EMBEDDED:
+            return None
+        kind = server_urls.DATABASE if info.field_name == "database_url" else server_urls.REDIS
+        server_urls.read(value.get_secret_value(), kind)
         return value
 
     @field_validator("anthropic_api_key", "valr_api_key", "valr_api_secret", "alpaca_key_id", "alpaca_secret")

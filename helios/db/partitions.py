@@ -16,12 +16,15 @@ from helios.db.locks import hold
 Period = Literal["year", "month"]
 
 # Runs as its owner, who owns the tables: it makes partitions of tables that have some, named and bounded as below, all
-# of a table by year or all by month, for who may write there. One that reached further would keep those that it
+# of a table by year or all by month, for who may write there, whatever is set in the session: moments, names and bounds
+# go through text. One that reached further would keep those that it
 # overlaps from being made, and whoever reads a table without a time locks all that there are. Each is attached: made in
 # place, it would keep everybody from its table until its transaction ends.
 MAKER = """
 CREATE OR REPLACE FUNCTION make_partition(parent regclass, child text, first timestamptz, until timestamptz)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp AS $$
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+SET timezone = 'UTC' SET datestyle = 'ISO, YMD' SET intervalstyle = 'postgres' SET quote_all_identifiers = off
+SET default_tablespace = '' SET default_table_access_method = 'heap' AS $$
 DECLARE
     number text[] := regexp_match(child, '_y([0-9]{4})(?:m([0-9]{2}))?$');
     start timestamp := make_date(number[1]::int, coalesce(number[2]::int, 1), 1);

@@ -84,6 +84,22 @@ def test_no_partition_keeps_another_from_being_made(name: str, first: str, until
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize(
+    "said",
+    ["SET LOCAL timezone = '<-15>-167'; SET LOCAL datestyle = 'Postgres, MDY'", "SET LOCAL quote_all_identifiers = on"],
+)
+def test_a_partition_holds_what_its_name_says_whatever_is_set_in_the_session(said: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"{said}; SELECT make_partition('market_ohlc', 'market_ohlc_y1950', '1950-01-01Z', '1951-01-01Z')"
+        )
+        cursor.execute("SET LOCAL timezone = 'UTC'; SET LOCAL datestyle = 'ISO'")
+        cursor.execute("SELECT pg_get_expr(relpartbound, oid) FROM pg_class WHERE relname = 'market_ohlc_y1950'")
+        (bounds,) = cursor.fetchone()
+    assert bounds == "FOR VALUES FROM ('1950-01-01 00:00:00+00') TO ('1951-01-01 00:00:00+00')"
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("year", [1, 1899, datetime.now(UTC).year + 2, 9998])
 def test_no_partition_is_made_for_a_year_in_which_nothing_trades(year: int) -> None:
     """Whoever reads a table without a time locks all of its partitions, and the locks of a server have an end."""

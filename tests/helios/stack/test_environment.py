@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from examples import stories
 from helios import env as env_module
 from helios.env import Env, get_env
 from helios.errors import SettingsError
@@ -156,6 +157,20 @@ def test_an_env_file_is_read_as_it_was_meant(env_file: Path, written: bytes) -> 
     env_file.write_bytes(written)
     env = load_env()
     assert (env.fee_bps, env.initial_cash, env.slippage_bps, env.log_level) == (7.0, 5000, 2.0, "INFO")
+
+
+def test_what_runs_on_servers_of_its_own_does_so_whatever_an_env_file_names(
+    env_file: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    env_file.write_text("HELIOS_DATABASE_URL=postgresql://helios@db/helios\nHELIOS_REDIS_URL=redis://queue:6379/0\n")
+    for name in ("HELIOS_DATABASE_URL", "HELIOS_REDIS_URL", "HELIOS_VAR_DIR", "HELIOS_WEB_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    assert not load_env().embedded_postgres
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.setattr(stories, "HOME", tmp_path / "stories")
+    stories.prepare_environment()
+    env_module.get_env.cache_clear()
+    assert (load_env().embedded_postgres, load_env().embedded_valkey) == (True, True)
 
 
 @pytest.mark.parametrize(
