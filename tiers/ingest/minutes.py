@@ -46,6 +46,25 @@ class DueBar:
     n: int
 
 
+@dataclass(slots=True)
+class OpenMinute:
+    """The trades of a minute that is not over, and the bar that they make, in the order in which they came.
+
+    It is made as they come: hundreds of minutes end at once, and their bars are waited for.
+    """
+
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float = 0.0
+    trades: list[HeardTrade] = field(default_factory=list)
+
+    @property
+    def row(self) -> BarValues:
+        return self.open, self.high, self.low, self.close, self.volume
+
+
 @dataclass(slots=True, kw_only=True)
 class Minutes:
     """What is known of one symbol: all minutes up to `until`, and some behind it.
@@ -65,7 +84,7 @@ class Minutes:
         default_factory=dict
     )  # by close: the last hour, and those behind `until`
     unusable: set[int] = field(default_factory=set)  # of those, the ones of which the venue has no right bar
-    open: dict[int, list[HeardTrade]] = field(default_factory=dict)
+    open: dict[int, OpenMinute] = field(default_factory=dict)
     n_open: int = 0  # trades of minutes that are not closed
     _last_at: int = 0
     _n_told: Counter[int] = field(default_factory=Counter)  # how often the stream told a minute's bar anew
@@ -79,7 +98,15 @@ class Minutes:
         close = at // MINUTE * MINUTE + MINUTE
         if close > self.until and close not in self.known:
             self.n_open += 1
-            self.open.setdefault(close, []).append((at, price, quantity, side, trade_id))
+            if (minute := self.open.get(close)) is None:
+                minute = self.open[close] = OpenMinute(price, price, price, price)
+            minute.trades.append((at, price, quantity, side, trade_id))
+            minute.close = price
+            minute.volume += quantity
+            if price > minute.high:
+                minute.high = price
+            elif price < minute.low:
+                minute.low = price
 
     def bar(self, close: int, row: BarValues | None) -> Closed | None:
         """The venue's bar of a minute that is over; None where that was known before, and is the same.
@@ -93,9 +120,9 @@ class Minutes:
         if row is not None and not sane(row):
             self._n_told[close] += 1
             return Closed(symbol=self.symbol, close=close, row=row)
-        trades = self._closed(close)
+        made, trades = self._closed(close)
         whole = self.heard_from is not None and self.heard_from <= close - MINUTE and close not in self.known
-        differs = whole and self.of_trades and not _same(_row_of(trades), row)
+        differs = whole and self.of_trades and not _same(made, row)
         self._know(close, row)
         self._n_told[close] += 1
         self.unusable.discard(close)
@@ -155,10 +182,12 @@ class Minutes:
         if row is not None and close >= self._last_at:
             self.last, self._last_at = row[3], close
 
-    def _closed(self, close: int) -> tuple[HeardTrade, ...]:
-        trades = tuple(self.open.pop(close, ()))
-        self.n_open -= len(trades)
-        return trades
+    def _closed(self, close: int) -> tuple[BarValues | None, tuple[HeardTrade, ...]]:
+        """The bar that its trades made, None of none, and they themselves."""
+        if (minute := self.open.pop(close, None)) is None:
+            return None, ()
+        self.n_open -= len(minute.trades)
+        return minute.row, tuple(minute.trades)
 
     def _advance(self) -> None:
         while self.until + MINUTE in self.known:
@@ -181,12 +210,3 @@ def _same(made: BarValues | None, told: BarValues | None) -> bool:
     if made is None or told is None:
         return made is told
     return made[:4] == told[:4] and isclose(made[4], told[4], rel_tol=1e-9)
-
-
-def _row_of(trades: tuple[HeardTrade, ...]) -> BarValues | None:
-    """The bar of trades in the order of trading."""
-    if not trades:
-        return None
-    prices = [price for _, price, *_ in trades]
-    volume = sum(quantity for _, _, quantity, *_ in trades)
-    return prices[0], max(prices), min(prices), prices[-1], volume

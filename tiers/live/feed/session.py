@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache, partial
 from math import inf
 
 import numpy as np
@@ -348,6 +348,7 @@ def _tick(pair: Pair) -> float:
     return 0.0 if pair.lot is None else float(pair.lot.price_tick)
 
 
+@lru_cache(maxsize=64)  # all symbols of a calendar tell the same minutes
 def _is_open(hours: Calendar, after: int, until: int) -> bool:
     """Whether any minute of (after, until], in microseconds, lies in a session."""
     first, last = hours.index("1m", np.array([after, until], "datetime64[us]"))
