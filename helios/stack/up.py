@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import threading
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import cycle
 
 from rich.table import Table
@@ -26,6 +30,7 @@ ADMIN = Step("First administrator", ["ensure_admin", "--json"])
 SAMPLE = "SELECT 1 FROM market_ohlc WHERE source LIKE 'sample:%' LIMIT 1"
 BOOK = Step("Paper book over replayed data", ["demo_book", "--json"])
 
+MOST_LINES = 10_000  # that wait for a console which takes none
 COLOURS = {
     "web": "cyan",
     "worker": "green",
@@ -47,7 +52,8 @@ def run(env: Env, console: Console) -> int:
     """Set up, supervise until a signal asks for the end, stop everything; the exit status. Raises: StackError."""
     specs = [quietened(spec, env) for spec in processes.everything(env)]
     check_ports(specs, ours=leases.living(leases.folder_of(env.var_dir)))  # before anything is started
-    emit, write = coloured(console), log_files(env.var_dir / "logs")
+    write, later = log_files(env.var_dir / "logs"), Later(console)
+    emit = partial(later, coloured(console))
     with Lease(env.model_copy(update={"servers_idle_s": 0.0}), emit):  # Ctrl-C ends everything
         admin = set_up(env, Steps(console, env.var_dir / "logs", "up"))
         with until_signalled() as (asked, hurry):
@@ -55,12 +61,13 @@ def run(env: Env, console: Console) -> int:
             try:
                 runner.start()
                 _await_web(env, runner, asked)
-                console.print(addresses(env, admin))
+                later(console.print, addresses(env, admin))
                 runner.run(asked)
-                console.print("Stopping; press Ctrl-C again to hurry.")
+                later(console.print, "Stopping; press Ctrl-C again to hurry.")
             finally:
                 runner.stop(hurry)
-    console.print("Everything is stopped.")
+    later(console.print, "Everything is stopped.")
+    later.end()
     return 0
 
 
@@ -99,6 +106,51 @@ def addresses(env: Env, admin: dict[str, str] | None) -> Table:
         login = env.flower_login().replace(":", " / ", 1)
         table.add_row("Login to Flower", f"{login}  (kept in {env.flower_login_path})")
     return table
+
+
+class Later:
+    """Calls what prints, one after the other, in a thread of its own.
+
+    A terminal that is paused takes nothing, and whoever waits for it holds up the processes whose lines they read: of
+    more than `MOST_LINES` the further ones are left out, and counted.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._waiting: queue.Queue[Callable[[], object] | None] = queue.Queue(MOST_LINES)
+        self._n_left_out = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def __call__(self, show: Callable[..., object], *given: object) -> None:
+        try:
+            self._waiting.put_nowait(partial(show, *given))
+        except queue.Full:
+            self._n_left_out += 1
+
+    def end(self, timeout_s: float = 2.0) -> None:
+        """Have the last shown, where the console takes it by then."""
+        with contextlib.suppress(queue.Full):
+            self._waiting.put_nowait(None)
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        for show in iter(self._waiting.get, None):
+            _shown(show)
+            if self._waiting.empty():
+                self._tell_left_out()
+        self._tell_left_out()
+
+    def _tell_left_out(self) -> None:
+        if self._n_left_out:
+            n, self._n_left_out = self._n_left_out, 0
+            told = f"{n:,} lines are left out here, since the console took none; they are in the logs"
+            _shown(partial(self._console.print, told))
+
+
+def _shown(show: Callable[[], object]) -> None:
+    with contextlib.suppress(OSError, ValueError):  # a terminal that is gone
+        show()
 
 
 def coloured(console: Console) -> Emit:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import re
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +106,26 @@ def test_each_line_carries_its_process_and_brackets_stay_as_they_are() -> None:
     emit("new", "x" * 60)
     assert isinstance(console.file, io.StringIO)
     assert console.file.getvalue().splitlines() == ["web         | [red] is text", "new         | " + "x" * 60]
+
+
+def test_a_console_that_takes_nothing_holds_up_nobody() -> None:
+    source, sink = os.pipe()
+    shown: list[str] = []
+    with os.fdopen(source) as reading, os.fdopen(sink, "w") as file:
+        later = up.Later(console := Console(file=file, width=200))
+        emit = partial(later, up.coloured(console))
+        for number in range(3 * up.MOST_LINES):  # 150 bytes each, and nobody reads
+            emit("web", f"{number:06} {'x' * 130}")
+        later.end(timeout_s=0.1)
+        reader = threading.Thread(target=lambda: shown.extend(reading))
+        reader.start()
+        later.end(timeout_s=60)
+        file.close()
+        reader.join(60)
+    lines = [line.split()[2] for line in shown if line.startswith("web")]
+    assert lines[: up.MOST_LINES] == [f"{number:06}" for number in range(up.MOST_LINES)]
+    (told,) = [line for line in shown if "left out" in line]
+    assert told.startswith(f"{3 * up.MOST_LINES - len(lines):,} lines are left out here")
 
 
 @pytest.fixture
