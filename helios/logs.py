@@ -71,26 +71,30 @@ class RotatingFile:
         """Append one finished line."""
         if self._opened_by != os.getpid():
             self._reopen()  # a lock taken before a fork belongs to both sides
-        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-        while not self._is_current():
-            self._reopen()
+        try:  # a full disk leaves no lock behind, on which whoever rotates the file would wait
             fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-        os.write(self._descriptor, line.encode(errors="replace"))
-        full = os.fstat(self._descriptor).st_size >= self._rotate_bytes
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+            while not self._is_current():
+                self._reopen()
+                fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+            os.write(self._descriptor, line.encode(errors="replace"))
+            full = os.fstat(self._descriptor).st_size >= self._rotate_bytes
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         if full:
             self.rotate()
 
     def rotate(self) -> None:
         """Pack the file under a dated name and drop the oldest packed ones; the next line begins a new file."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        first = self._is_current()  # otherwise another process was faster
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         stem, suffix = self._path.stem, self._path.suffix
         old = self._path.with_suffix(f".{stamp}{suffix}")
-        if first:
-            self._path.rename(old)
-        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+            first = self._is_current()  # otherwise another process was faster
+            if first:
+                self._path.rename(old)
+        finally:
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
         if first:
             packed = opened(old.with_name(f"{old.name}.gz"), os.O_TRUNC)
             with (
@@ -112,8 +116,9 @@ class RotatingFile:
         self._opened_by = os.getpid()
 
     def _reopen(self) -> None:
-        os.close(self._descriptor)
+        before = self._descriptor
         self._open()
+        os.close(before)
 
     def _is_current(self) -> bool:
         try:

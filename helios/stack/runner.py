@@ -96,7 +96,10 @@ class Runner:
             if child.process is not None and child.process.poll() is not None:
                 self._note_crash(child, moment)
             if child.process is None and moment >= child.start_at:
-                self._launch(child)
+                try:
+                    self._launch(child)
+                except OSError as error:  # no room for a process: there may be again
+                    self._again(child, moment, f"cannot be started ({error.strerror})")
 
     def pids(self) -> dict[str, int]:
         """Process ids by name, of those that run."""
@@ -142,8 +145,14 @@ class Runner:
             return
         how = ending(child.process.returncode)
         kill_sessions([child.process.pid])  # what it forked must not work beside its successor
-        child.crashes = 1 if now - child.started_at > children.STABLE_AFTER_S else child.crashes + 1
+        if now - child.started_at > children.STABLE_AFTER_S:
+            child.crashes = 0
         child.process = None
+        self._again(child, now, how)
+
+    def _again(self, child: _Child, now: float, how: str) -> None:
+        """Have it started after a pause. Raises: CrashLoopError."""
+        child.crashes += 1
         if child.crashes == self._give_up_after:
             raise CrashLoopError(
                 child.spec.name, f"The {child.spec.name} process {how}, {child.crashes} times in a row"

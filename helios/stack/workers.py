@@ -52,11 +52,14 @@ def _broker_fault(broker_url: str) -> str:
 
 
 def log_files(folder: Path) -> Emit:
-    """An `emit` that appends each process's output to `<folder>/<name>.out`, which is rotated like a log."""
+    """An `emit` that appends each process's output to `<folder>/<name>.out`, which is rotated like a log.
+
+    A full disk costs lines: who supervises goes on.
+    """
     lock = threading.Lock()
 
     def emit(name: str, line: str) -> None:
-        with lock, contextlib.closing(RotatingFile(folder / f"{name}.out")) as log:
+        with lock, contextlib.suppress(OSError), contextlib.closing(RotatingFile(folder / f"{name}.out")) as log:
             log.write(f"{redact(line)}\n")
 
     return emit

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import gzip
 import json
 import logging
@@ -283,6 +285,38 @@ def test_a_file_that_was_moved_away_is_opened_anew(tmp_path: Path) -> None:
     file.write("two\n")
     file.close()
     assert (tmp_path / "web.log").read_text() == "two\n"
+
+
+@pytest.mark.parametrize("failing", ["write", "fstat"])
+def test_a_line_that_meets_a_full_disk_leaves_no_lock_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    file = RotatingFile(tmp_path / "web.log")
+    with monkeypatch.context() as full:
+        full.setattr(os, failing, refusing)
+        with pytest.raises(OSError, match="No space left"):
+            file.write("lost\n")
+    with (tmp_path / "web.log").open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    file.write("kept\n")
+    file.close()
+    assert (tmp_path / "web.log").read_text().endswith("kept\n")
+
+
+def test_a_file_that_cannot_be_opened_anew_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = RotatingFile(tmp_path / "web.log")
+    (tmp_path / "web.log").unlink()
+    with monkeypatch.context() as full:
+        full.setattr(logs, "opened", refusing)
+        with pytest.raises(OSError, match="No space left"):
+            file.write("lost\n")
+    file.write("kept\n")
+    file.close()
+    assert (tmp_path / "web.log").read_text() == "kept\n"
+
+
+def refusing(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_a_process_that_comes_late_to_a_rotation_rotates_nothing(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import signal
@@ -94,6 +95,16 @@ def test_what_a_process_says_fills_no_disk(tmp_path: Path) -> None:
     kept("web", "the last one")
     assert (tmp_path / "web.out").read_text() == "the last one\n"
     assert len(list(tmp_path.glob("web.*.out.gz"))) == 1, "packed, and not among those of web.log"
+
+
+def test_a_full_disk_costs_lines_and_ends_no_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    kept = workers.log_files(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(workers.RotatingFile, "write", lambda *_: (_ for _ in ()).throw(full))
+        kept("web", "lost")
+    kept("web", "kept")
+    assert (tmp_path / "web.out").read_text() == "kept\n"
 
 
 def test_waiting_gives_up_in_time() -> None:

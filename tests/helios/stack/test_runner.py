@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -122,6 +123,24 @@ def test_a_crashed_process_starts_again_after_a_pause(lines: Lines, made: list[R
     made[0].tick(now=moment + 0.9)
     assert made[0].pids() == {}
     made[0].tick(now=moment + 1.1)
+    lines.await_count("up", 2)
+
+
+def test_what_cannot_be_started_now_is_started_later(
+    lines: Lines, made: list[Runner], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.append(Runner([spec("crashes", "print('up', flush=True); raise SystemExit(3)")], lines))
+    made[0].start()
+    lines.await_count("up", 1)
+    assert children.wait_until(lambda: not any(map(children.is_alive, made[0].pids().values())), timeout_s=120)
+    moment, piped = time.monotonic(), children.piped
+    made[0].tick(now=moment)
+    refused = OSError(errno.EAGAIN, "Resource temporarily unavailable")
+    monkeypatch.setattr(children, "piped", lambda *_, **__: (_ for _ in ()).throw(refused))
+    made[0].tick(now=moment + 2)
+    assert lines.count("cannot be started (Resource temporarily unavailable); starts again in 2 s") == 1
+    monkeypatch.setattr(children, "piped", piped)
+    made[0].tick(now=moment + 5)
     lines.await_count("up", 2)
 
 
