@@ -1,6 +1,7 @@
 from importlib import import_module
 
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 from django.db.models.signals import post_migrate
 
 
@@ -11,3 +12,4 @@ class ControlConfig(AppConfig):
 
     def ready(self) -> None:
         post_migrate.connect(import_module("helios.db.roles").grant, sender=self)
+        connection_created.connect(import_module("helios.db.failures").tell_apart, dispatch_uid="helios.db.errors")

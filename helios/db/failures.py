@@ -4,13 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, cast
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.backends.signals import connection_created
+from django.db.utils import DatabaseErrorWrapper
 
 UNAVAILABLE = (OperationalError, InterfaceError)  # the database is away, or gave up a statement
 LONGEST_STATEMENT_S: Final = 30  # of what somebody waits for in front of a page
+
+
+class _Errors(DatabaseErrorWrapper):
+    """psycopg2's errors as Django's. What has no code the server never said: the connection broke.
+
+    psycopg2 says so by its plain `DatabaseError` where the server crashed while the connection was idle.
+    """
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        errors = cast("Any", self).wrapper.Database
+        if kind is errors.DatabaseError and getattr(error, "pgcode", None) is None:
+            error = errors.OperationalError(*getattr(error, "args", ()))
+            kind = errors.OperationalError
+        super().__exit__(kind, error, trace)
+
+
+def tell_apart(connection: Any, **_: Any) -> None:
+    """Have a connection that was made tell that it broke from what the server refused."""
+    connection.wrap_database_errors = _Errors(connection)
 
 
 def lost(error: BaseException) -> bool:

@@ -11,12 +11,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import psycopg2
 import pytest
 import redis
 from django.core.cache.backends.redis import RedisCache
+from django.db import OperationalError
+from django.db.utils import ConnectionHandler
 from flower.utils.broker import Broker as Monitor
 from kombu import Connection
 
@@ -167,6 +170,31 @@ def test_committed_rows_survive_sigkill(root: Path) -> None:
         assert ask(server, "SELECT n FROM kept") == (7,)
     finally:
         server.stop()
+
+
+def test_a_connection_that_was_idle_while_the_server_crashed_is_told_as_one_that_is_lost(
+    server: EmbeddedPostgres, django_db_blocker: Any
+) -> None:
+    server.start()
+    entry = endpoints.django_database(endpoints.postgres_url(server.socket_dir))
+    connection = ConnectionHandler({"default": entry})["default"]
+    with django_db_blocker.unblock():
+        connection.ensure_connection()
+        crashing = psycopg2.connect(server.dsn())
+        os.kill(crashing.info.backend_pid, signal.SIGKILL)
+        assert children.wait_until(lambda: "terminating any other" in server.log.read_text(), timeout_s=60)
+        with pytest.raises(OperationalError, match="server closed the connection"), connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        connection.close()
+        assert children.wait_until(lambda: answers(connection), timeout_s=60)
+        connection.close()
+
+
+def answers(connection: Any) -> bool:
+    with contextlib.suppress(OperationalError), connection.cursor() as cursor:
+        cursor.execute("SELECT 1")
+        return True
+    return False
 
 
 def test_a_stale_pid_file_with_a_reused_number_does_not_stop_the_start(server: EmbeddedPostgres) -> None:
