@@ -176,6 +176,7 @@ def test_a_connection_that_was_idle_while_the_server_crashed_is_told_as_one_that
     server: EmbeddedPostgres, django_db_blocker: Any
 ) -> None:
     server.start()
+    ask(server, "CHECKPOINT")  # of the tests' fast server nothing else outlives a crash
     entry = endpoints.django_database(endpoints.postgres_url(server.socket_dir))
     connection = ConnectionHandler({"default": entry})["default"]
     with django_db_blocker.unblock():
