@@ -88,7 +88,7 @@ def render(outcome: Outcome) -> RenderableType:
         model_table(outcome.training, outcome.backtest),
         evidence_table(outcome.backtest),
         backtest_table(outcome.backtest),
-        *(str(sentence) for sentence in pick(outcome.backtest, "says") or ()),
+        *(str(sentence) for key in ("says", "reasons") for sentence in pick(outcome.backtest, key) or ()),
         replay_table(outcome.replay),
         latency_table(outcome.replay),
         timing_table(outcome.timings),

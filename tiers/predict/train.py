@@ -23,6 +23,10 @@ Progress = Callable[[int, int, str], None]  # steps done, steps in all, what is 
 MIN_TRAIN, MIN_VALIDATION, MIN_TEST = 300, 60, 60
 
 
+class NoSampleError(DataError):
+    """Not one row of any symbol is complete and labelled: what helps depends on why."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainParams:
     """What is learnt and how it is judged; bars are a symbol's own."""
@@ -83,13 +87,15 @@ def train(
 
     `features` (n_bars, n_symbols, n_features) and `close` (n_bars, n_symbols) lie on one timeline, NaN where
     missing. What must stay unseen is not to be passed. The same arrays, parameters, seed and number of threads
-    give equal bits. `DataError` where a part would have too few samples.
+    give equal bits. `DataError` where a part would have too few samples, `NoSampleError` where there is none at all.
     """
     if features.shape[:2] != close.shape:
         raise ValueError(f"features must be (n_bars, n_symbols, ...) = {close.shape}, were {features.shape}")
     task = _Task.of(features, close, params=params, seed=seed)
     report = _Reporter(params, progress)
     windows, whole = task.splits(len(close))
+    if not task.yields().any():
+        raise NoSampleError(f"training needs complete, labelled rows, there were none in {len(close):,} bars")
     for split in (*windows, whole):  # say so before the first minute of work, not after it
         task.require_samples(split)
     judged = [task.judge(split, report.part(f"fold {number}")) for number, split in enumerate(windows, start=1)]
@@ -139,6 +145,12 @@ class _Task:
         placed: BoolArray = self.packed.place(labelled, outside=0).astype(np.bool_)
         return placed & self.packed.ready
 
+    def yields(self) -> FloatArray:
+        """(n_symbols,) the part of a symbol's own rows, from its first sample on, that are samples; 0 where none is."""
+        samples = self.samples(np.ones(self.made.outcome.shape, dtype=np.bool_))
+        since = np.logical_or.accumulate(samples, axis=0) & (self.packed.row >= 0)
+        return np.asarray(samples.sum(axis=0) / np.maximum(since.sum(axis=0), 1))
+
     def require_samples(self, split: Split) -> None:
         self._require(split.train, MIN_TRAIN, "to train on")
         self._require(split.validation, MIN_VALIDATION, "to validate on")
@@ -151,8 +163,7 @@ class _Task:
         found = int(rows.sum())
         if found >= needed:
             return
-        usable = self.packed.ready.any(axis=0)
-        share = float(chosen[:, usable].sum()) / n_bars
+        share = float(chosen.sum(axis=0) @ self.yields()) / n_bars
         wanted = f"about {n_bars + math.ceil((needed - found) / share):,} bars" if share else "many more bars"
         raise DataError(
             f"training needs at least {needed} complete, labelled rows {purpose}, there were {found} in {n_bars:,} "

@@ -29,7 +29,7 @@ from tiers.predict import VERSION as PREDICT_VERSION
 from tiers.predict import artefact, calibration, network
 from tiers.predict.artefact import Card
 from tiers.predict.packing import without
-from tiers.predict.train import Trained, TrainParams, train
+from tiers.predict.train import NoSampleError, Trained, TrainParams, train
 from trading.market import read as market
 from trading.market.timestamps import utc
 from trading.models import Stage
@@ -72,7 +72,7 @@ def train_and_register(
     card = _existing(folder, identity)
     reused = card is not None
     if card is None:
-        with network.threads(1), _telling(span):
+        with network.threads(1), _telling(span), _reasoning(bars, source, params):
             trained = train(source.values, bars.close, params=params, seed=seed, progress=progress)
         weights = artefact.weights_bytes(trained.model.weights)
         card = _card(name, bars, params, seed, trained, identity, source, artefact.digest(weights))
@@ -99,24 +99,49 @@ def train_and_register(
         "trained_to": card.trained_to,
         "holdout_from": card.holdout_from,
         "temperature": card.temperature,
-        "notes": [*_notes(card, source, bars.symbols), *jumps.warnings(bars)],
+        "notes": [*_notes(card, source, bars, params), *jumps.warnings(bars)],
         "path": str(folder),
         "elapsed_s": round(time.perf_counter() - started, 3),
     }
 
 
-def _notes(card: Card, source: Source, symbols: Sequence[str]) -> list[str]:
+def _notes(card: Card, source: Source, bars: Bars, params: TrainParams) -> list[str]:
     """What a reader of the figures has to know of the model."""
     told = [WIDTH, calibration.at_bound(card.temperature)]
     if source.absent:
         without = joined_names(source.absent)
-        told.append(f"The volume of {', '.join(symbols)} is always 0: the model does without {without}.")
-    for column, symbol in enumerate(symbols):
+        told.append(f"The volume of {', '.join(bars.symbols)} is always 0: the model does without {without}.")
+    for column, symbol in enumerate(bars.symbols):
         if symbol not in card.symbols:
-            lacking = never(source.values[:, column], source.made.columns)
-            why = f"it has no value of {joined_names(lacking)}" if lacking else "none is complete, with a known outcome"
+            why = _why_no_row(bars, source, params, column)
             told.append(f"No row of {symbol} was trained on, and the model does not stand for it: {why}.")
     return [note for note in told if note]
+
+
+def _why_no_row(bars: Bars, source: Source, params: TrainParams, column: int) -> str:
+    """Why no row of a symbol is complete, with a known outcome: not always does it have too few bars."""
+    close = bars.close[:, column]
+    known = close[np.isfinite(close)]
+    needed = source.made.warmup_bars + network.preset(params.preset).receptive_bars + params.horizon_bars
+    if len(known) < needed:
+        return f"it has {len(known):,} bars, and the first row takes {needed:,}"
+    lacking = joined_names(never(source.values[:, column], source.made.columns))
+    still = "its price never moves, so there is no move to label" if (known == known[0]).all() else ""
+    whys = [still, f"it has no value of {lacking}" if lacking else ""]
+    return " and ".join(filter(None, whys)) or "none is complete, with a known outcome"
+
+
+@contextmanager
+def _reasoning(bars: Bars, source: Source, params: TrainParams) -> Iterator[None]:
+    """Where there is nothing at all to train on: why, of each symbol."""
+    try:
+        yield
+    except NoSampleError as error:
+        whys: dict[str, list[str]] = {}
+        for column, symbol in enumerate(bars.symbols):
+            whys.setdefault(_why_no_row(bars, source, params, column), []).append(symbol)
+        told = "; ".join(f"{joined_names(symbols, 'symbols')}: {why}" for why, symbols in whys.items())
+        raise DataError(f"{error} ({told})") from error
 
 
 def _bars(symbols: list[str], timeframe: str, span: tuple[datetime | None, datetime | None] | None) -> Bars:

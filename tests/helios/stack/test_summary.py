@@ -26,13 +26,19 @@ BACKTEST = {
     "end": "2013-03-01T21:00:00+00:00",
     "figures_from": "2009-04-08T20:00:00+00:00",
     "total_return_pct": 61.234,
-    "sharpe": None,
+    "sharpe": 0.7,
+    "sortino": None,
     "max_drawdown_pct": -20.5,
     "n_trades": 812,
-    "fees_paid": "1234.5",
+    "fees_paid": "5893",
     "out_of_sample": False,
-    "beside": {"buy and hold": {"total_return_pct": 301.0, "sharpe": 0.8}},
+    "beside": {
+        "class frequencies": {"sharpe": 1.05, "fees_paid": "33"},
+        "buy and hold": {"total_return_pct": 301.0, "sharpe": 0.8},
+        "buy and hold, same volatility": {"total_return_pct": 120.0, "sharpe": 0.8},
+    },
     "says": ["This model knows when nothing will happen, not where prices go."],
+    "reasons": ["The equity never fell, so Sortino and Calmar ratio have no value."],
     "evidence": {
         "start": "2009-04-08T20:00:00+00:00",
         "n_bars": 900,
@@ -91,9 +97,8 @@ def test_the_page_holds_every_part() -> None:
     text = page(outcome())
     assert "Market data: 100,270 bars" in text
     assert row(text, "SPY") == ["1m", "97,000", "0", "12"]
-    assert row(text, "Total return") == ["61.23 %", "301.00 %"]
-    assert row(text, "Sharpe ratio") == ["-", "0.80"]
-    assert row(text, "Fees paid")[0] == "1,234.50"
+    assert row(text, "Total return") == ["61.23 %", "-", "301.00 %", "120.00 %"]
+    assert row(text, "Sortino ratio") == ["-", "-", "-", "-"]
     assert row(text, "cycles") == ["60 run, 60 completed"]
     assert row(text, "orders") == ["90 total, 88 filled, 2 denied"]
     assert row(text, "final paper equity") == ["101,234.56"]
@@ -105,6 +110,16 @@ def test_the_page_holds_every_part() -> None:
     assert "Sentinel: DEGRADED" in text
     assert "  warning: beat has been silent" in text
     assert "Report: var/reports/demo.html" in text
+
+
+def test_all_that_stands_beside_the_model_is_on_the_page_and_why_a_figure_has_no_value() -> None:
+    text = page(outcome())
+    beside = ["class frequencies", "buy and hold", "buy and hold, same volatility"]
+    heads = text.splitlines()[text.splitlines().index(next(line for line in text.splitlines() if "Helios" in line))]
+    assert [cell.strip() for cell in heads.strip("│┃").replace("┃", "│").split("│")] == ["figure", "Helios", *beside]
+    assert row(text, "Sharpe ratio") == ["0.70", "1.05", "0.80", "0.80"]
+    assert row(text, "Fees paid") == ["5,893.00", "33.00", "-", "-"]
+    assert "The equity never fell, so Sortino and Calmar ratio have no value." in text
 
 
 def test_the_figures_of_the_backtest_have_the_names_of_its_command() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def test_symbols_without_any_volume_get_a_model_that_does_without_it():
 @pytest.mark.usefixtures("models")
 @pytest.mark.parametrize(
     ("field", "why"),
-    [("volume", "it has no value of vwap_gap_20, "), ("close", "none is complete, with a known outcome.")],
+    [("volume", "it has no value of vwap_gap_20, "), ("close", "it has 74 bars, and the first row takes 97.")],
 )
 def test_a_symbol_of_which_no_row_was_trained_on_is_named_and_is_none_of_the_models(field: str, why: str):
     walk = replace(random_walk(1400, 2, seed=6), symbols=("ONE", "TWO"))
@@ -91,6 +92,28 @@ def test_a_symbol_of_which_no_row_was_trained_on_is_named_and_is_none_of_the_mod
     model = MLModel.objects.get()
     assert model.symbols == model.card["symbols"] == ["ONE"]
     assert unseen(model, ["ONE", "TWO"]) == f"{model.name} never saw TWO: it was trained on ONE."
+
+
+STILL = "its price never moves, so there is no move to label"
+
+
+@pytest.mark.usefixtures("models")
+@pytest.mark.parametrize(
+    ("volume", "why"),
+    [
+        (0.0, f"(ONE, TWO: {STILL})"),
+        (5.0, f"(ONE, TWO: {STILL} and it has no value of return_1, "),
+        ((0.0, 5.0), f"(ONE: {STILL} and it has no value of return_1, "),
+    ],
+)
+def test_where_no_number_of_bars_helps_none_is_asked_for(volume: float | tuple[float, float], why: str):
+    walk, level = random_walk(1400, 2), np.full((1400, 2), 10.0)
+    still = dict.fromkeys(("open", "high", "low", "close"), level) | {"volume": 0 * level + volume}
+    upsert_bars(replace(walk, symbols=("ONE", "TWO"), **still), "test")
+    with pytest.raises(CommandError) as caught:
+        train()
+    assert f"training needs complete, labelled rows, there were none in 979 bars {why}" in str(caught.value)
+    assert not re.search(r"more bars|bars are needed", str(caught.value))
 
 
 @pytest.mark.usefixtures("models")
