@@ -79,7 +79,7 @@ def save_model(folder: Path, *, seed: int = 3, names: tuple[str, ...] = catalog.
 def serve(root: Path, *symbols: str, name: str, **changes: object) -> None:
     """Put an untrained network that has opinions and likes to buy in charge of these symbols; `root` is `VAR_DIR`."""
     leans = {"params": {"volatility_bars": 20}, "prior": [0.1, 0.2, 0.7], "symbols": [*symbols]}
-    made = save_model(root / name, name=name, **leans, **changes)
+    made = save_model(root / name, name=name, **{**leans, **changes})
     write.register_model(made.to_json(), path=name, role="champion")
 
 

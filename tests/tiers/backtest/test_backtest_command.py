@@ -8,9 +8,7 @@ import os
 import re
 from dataclasses import replace
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -222,29 +220,6 @@ def test_figures_of_bars_that_the_model_saw_are_named_so() -> None:
     assert (got["n_bars"], got["out_of_sample"]) == (46, False)
     assert "In sample: linear-1d was trained on data up to 2013-02-01 00:00 UTC, and saw 31 of the 46 bars" in text
     assert "helios, in" in text  # the head of its column
-
-
-@pytest.mark.usefixtures("model")
-def test_what_the_figures_say_of_the_model_is_the_same_at_the_terminal_in_json_and_in_the_report(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    told = (
-        "Nothing is said of what linear-1d knows: that takes a card of its training and, behind that, 60 bars on which "
-        "it spoke and whose outcome is known. Bars here behind its training: 122."
-    )
-    assert told in run("--timerange", DECIDED)
-    carded = LinearModel(5)
-    carded.card = SimpleNamespace(prior=[0.25, 0.4, 0.35], horizon_bars=5, theta=0.5, params={"volatility_bars": 20})
-    monkeypatch.setattr(artefacts, "loaded", lambda *_: carded)
-    path = tmp_path / "report.html"
-    got = run_json("--timerange", DECIDED, "--export", str(path))
-    assert got["evidence"]["n_bars"] == 122 - 5  # the outcome of the last five is not known yet
-    assert list(got["beside"]) == ["class frequencies", "buy and hold", "buy and hold, same volatility"]
-    assert len(got["says"]) == 6
-    assert "with a 95 % interval from" in got["says"][4]
-    text, html = run("--timerange", DECIDED), path.read_text()
-    assert all(sentence in text and escape(sentence) in html for sentence in got["says"])
-    assert "class frequencies" in text
 
 
 @pytest.mark.usefixtures("model")

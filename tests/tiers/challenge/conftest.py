@@ -26,10 +26,11 @@ from tests.support.live_market import make_bars, stored
 from tiers.challenge import arms
 from tiers.contracts import protocols
 from tiers.live import chain, stages, store
+from tiers.predict import labels
 from trading.books import write as books
 from trading.market.bars import Bars
 from trading.market.timestamps import utc
-from trading.models import Book, Order, PipelineCycle, Stage
+from trading.models import Book, MLModel, Order, PipelineCycle, Stage
 from trading.registry import artefacts
 
 N, FIRST = 400, 350
@@ -88,6 +89,25 @@ def desk(bars: Bars, times: list[datetime]) -> Callable[[str], Book]:
 @pytest.fixture
 def book(desk: Callable[[str], Book]) -> Book:
     return desk("desk")
+
+
+@pytest.fixture
+def outcomes(tmp_path: Path, bars: Bars) -> dict[str, Any]:
+    """By model, what came of each bar by its labels, (n_bars, n_symbols); the second serves where a flag says so."""
+    other: dict[str, Any] = {"horizon_bars": 2, "theta": 0.9, "params": {"volatility_bars": 4}}
+    networks.serve(tmp_path, *SYMBOLS, name="second", **other)
+    MLModel.objects.filter(name="second").update(role="challenger")
+    MLModel.objects.filter(name="first").update(role="champion")
+    return {
+        name: labels.make(bars.close, horizon_bars=h, theta=theta, volatility_bars=n).outcome
+        for name, (h, theta, n) in {"first": (5, 0.5, 20), "second": (2, 0.9, 4)}.items()
+    }
+
+
+def let_second_serve(book: Book) -> None:
+    """The challenger model, for all symbols of the book."""
+    book.flag_overrides = {**book.flag_overrides, "neural_network_v2": True}
+    book.save()
 
 
 @pytest.fixture

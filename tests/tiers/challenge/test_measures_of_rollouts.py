@@ -13,7 +13,7 @@ from helios.breakers.shared_state import SharedStore
 from helios.rollouts.core import differences
 from helios.rollouts.models import RolloutDecision
 from tests.support.challengers import BROKEN, BUYS, SAME
-from tests.tiers.challenge.conftest import FIRST, SYMBOLS, roll_out, run
+from tests.tiers.challenge.conftest import FIRST, SYMBOLS, let_second_serve, roll_out, run
 from tiers.challenge import measures
 from tiers.live import stages
 from tiers.predict import labels
@@ -124,6 +124,33 @@ def test_what_a_worker_writes_of_a_symbol_without_bars_keeps_no_guard_from_looki
 )
 def test_a_part_of_an_answer_in_another_shape_was_not_said(value, read):
     assert measures.said(value) == read
+
+
+def test_each_forecast_is_judged_by_the_labels_of_the_model_that_made_it(book, times, challenger, outcomes):
+    row = roll_out("module", "predict", challenger("predict", BUYS))
+    for place, ts in enumerate(times[FIRST : FIRST + 8]):
+        if place == 4:
+            let_second_serve(book)
+        run(book, ts)
+    for one in RolloutDecision.objects.filter(arm="challenger", symbol="AAPL"):  # that arm by the second all along
+        RolloutDecision.objects.filter(pk=one.pk).update(value=one.value | {"model": "second", "horizon_bars": 2})
+
+    def plain(arm, models):
+        """Of eight bars those whose horizon has passed, each with the model that spoke."""
+        said = {(one.bar_ts, one.symbol): one.value["probability"] for one in RolloutDecision.objects.filter(arm=arm)}
+        return [
+            -math.log(max(said[times[FIRST + i], symbol][outcomes[models(i, symbol)][FIRST + i, column]], 1e-12))
+            for column, symbol in enumerate(SYMBOLS)
+            for i in range(8)
+            if i + {"first": 5, "second": 2}[models(i, symbol)] < 8
+        ]
+
+    both = measured(row)
+    champions = plain("champion", lambda i, _: "first" if i < 4 else "second")
+    others = plain("challenger", lambda i, symbol: "first" if i < 4 and symbol != "AAPL" else "second")
+    assert (len(champions), len(others)) == (3 * (3 + 2), 6 + 2 * (3 + 2))
+    assert sorted(both["champion"].losses) == pytest.approx(sorted(champions))
+    assert sorted(both["challenger"].losses) == pytest.approx(sorted(others))
 
 
 def test_arms_that_say_the_same_lose_the_same_however_hard_their_symbols_are(book, times, challenger):

@@ -17,7 +17,7 @@ from helios.rollouts.models import RolloutDecision
 from tests.support import networks
 from tests.support.challengers import BROKEN, BUYS, SAME
 from tests.support.live_market import make_bars
-from tests.tiers.challenge.conftest import FIRST, GUARDS, SYMBOLS, roll_out, run
+from tests.tiers.challenge.conftest import FIRST, GUARDS, SYMBOLS, let_second_serve, roll_out, run
 from tiers.backtest import runs
 from tiers.challenge import measures
 from tiers.live import book_strategy
@@ -64,6 +64,14 @@ def test_a_challenger_that_decides_otherwise_measures_otherwise(book, times, cha
     assert both["champion"].pnl_bps != both["challenger"].pnl_bps
     assert both["champion"].losses != both["challenger"].losses
     assert len(both["challenger"].latency_ms) == rollout_replay.N_PROBES
+
+
+def test_in_a_replay_forecasts_are_judged_by_the_labels_of_the_model_that_made_them(book, times, challenger, outcomes):
+    let_second_serve(book)
+    run(book, times[FIRST])
+    arm = rollout_replay.replay(planned("predict", challenger("predict", BUYS)))["challenger"]
+    known = outcomes["second"][FIRST - 24 : FIRST + 1 - 2]  # 25 bars up to the one that the book has reached
+    assert sorted(arm.losses) == pytest.approx(sorted(-np.log([1e-12, 0.1, 0.9])[known].ravel()))
 
 
 @pytest.mark.parametrize(("slot", "errors"), [("risk", 75), ("predict", 75)])

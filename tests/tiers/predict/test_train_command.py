@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 from django.conf import settings
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 
 from tests.support.commands import answered
 from tests.support.feature_markets import random_walk
+from tiers.predict import calibration
 from tiers.predict.fitting import FitParams
 from tiers.predict.train import TrainParams
 from tiers.research import train as training
@@ -92,6 +93,18 @@ def test_a_symbol_of_which_no_row_was_trained_on_is_named_and_is_none_of_the_mod
     model = MLModel.objects.get()
     assert model.symbols == model.card["symbols"] == ["ONE"]
     assert unseen(model, ["ONE", "TWO"]) == f"{model.name} never saw TWO: it was trained on ONE."
+
+
+@pytest.mark.usefixtures("stored", "models")
+@pytest.mark.parametrize(("temperature", "n_told"), [(100.0, 1), (1.7, 0)])
+def test_a_temperature_that_ends_on_its_bound_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], temperature: float, n_told: int
+):
+    monkeypatch.setattr(calibration, "fit_temperature", lambda *_, **__: temperature)
+    told, result = "The temperature ended at its upper bound 100: ", train()
+    assert [note.startswith(told) for note in result["notes"]].count(True) == n_told
+    call_command("train", "--symbols", "ONE,TWO", "--timeframe", "1h")
+    assert capsys.readouterr().out.count(told) == n_told
 
 
 STILL = "its price never moves, so there is no move to label"
