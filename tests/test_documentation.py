@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from django.conf import settings
 from django.core.management import get_commands, load_command_class
 
 from tests.support.places import ROOT
+from tiers.backtest.evidence import Evidence
+from tiers.backtest.metrics import Metrics
 
 GUIDES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FLOORS = "helios|trading|tiers|sentinel|bench|examples"
@@ -69,6 +72,13 @@ def test_every_test_of_a_gate_is_in_the_guide() -> None:
     told = [line for line in (ROOT / "docs/module-tests.md").read_text().splitlines() if "|" in line or "**" in line]
     suites = [importlib.import_module(place) for place in settings.MODULE_SUITES.values()]
     assert [test.name for suite in suites for test in suite.TESTS if test.name not in "\n".join(told)] == []
+
+
+@pytest.mark.parametrize(
+    "name", sorted({field.name for kind in (Metrics, Evidence) for field in fields(kind)} - {"says"})
+)
+def test_each_figure_of_a_backtest_is_explained(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs/figures.md").read_text()
 
 
 def test_a_name_that_is_gone_is_noticed() -> None:

@@ -8,8 +8,10 @@ import re
 import stat
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -20,7 +22,11 @@ from helios.errors import SettingsError
 from helios.stack import commandline, environment
 from helios.stack.environment import load_env
 from tests.support import warm
+from tests.support.backtests import prices
+from tests.support.commands import answered
 from tests.support.places import ROOT
+from trading.market.instruments import ensure_instrument
+from trading.market.write import upsert_bars
 
 NUMBERS = ("HELIOS_INITIAL_CASH", "HELIOS_FEE_BPS", "HELIOS_SLIPPAGE_BPS", "HELIOS_MAX_BAR_LATENESS_S")
 NUMBERS += ("HELIOS_STALLED_CYCLE_S", "HELIOS_LLM_TIMEOUT_S", "HELIOS_WEB_PORT", "HELIOS_WORKER_CONCURRENCY")
@@ -157,6 +163,18 @@ def test_an_env_file_is_read_as_it_was_meant(env_file: Path, written: bytes) -> 
     env_file.write_bytes(written)
     env = load_env()
     assert (env.fee_bps, env.initial_cash, env.slippage_bps, env.log_level) == (7.0, 5000, 2.0, "INFO")
+
+
+@pytest.mark.django_db
+def test_a_backtest_goes_by_the_values_of_an_env_file(env_file: Path) -> None:
+    env_file.write_text("HELIOS_FEE_BPS=7\nHELIOS_INITIAL_CASH=5000\nHELIOS_SLIPPAGE_BPS=0\n")
+    bars = prices([10.0, 10.0, 10.0], [10.0, 10.0, 11.0], symbol="AAA-USDT")
+    ensure_instrument("AAA-USDT", "crypto")
+    upsert_bars(replace(bars, ts=np.array(["2024-01-02", "2024-01-03", "2024-01-04"], dtype="datetime64[us]")), "test")
+    got = answered("backtest", "--strategy", "buy_and_hold", "--symbols", "AAA-USDT")
+    assert (got["cash"], got["costs_bps"]) == (5000.0, {"fee": 7.0, "slippage": 0.0})
+    assert got["fees_paid"] == pytest.approx(5000 - 5000 / 1.0007, abs=0.01)  # all of the money, the fee included
+    assert got["total_return_pct"] == pytest.approx(100 * (1.1 / 1.0007 - 1), abs=0.01)
 
 
 def test_what_runs_on_servers_of_its_own_does_so_whatever_an_env_file_names(
