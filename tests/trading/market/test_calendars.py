@@ -115,6 +115,23 @@ def test_the_exchange_was_closed(day: str, why: str):
     assert grid("XNYS", "1d", day, f"{day}T23:59") == [], why
 
 
+SESSIONS = """
+254 253 251 252 253 253 253 252 252 253  253 253 253 253 253 252 253 253 253 252  253 253 254 253 252 252 254 253
+"""  # of each year, 1970 to 1997
+
+
+def test_there_are_as_many_sessions_as_the_exchange_had():
+    """The rules of its holidays and the list of its closures give the same numbers."""
+    closes = calendar("XNYS").grid("1d", np.datetime64("1970-01-01", "us"), np.datetime64("2027-01-01", "us"))
+    by_year = np.bincount(closes.astype("datetime64[Y]").astype(int))
+    assert by_year[:28].tolist() == [int(count) for count in SESSIONS.split()]
+    assert len(closes) == 14_372
+    kings_days = [date(year, 1, day) for year in range(1970, 1998) for day in range(15, 22)]
+    mondays = np.array([day for day in kings_days if day.weekday() == 0], dtype="datetime64[D]")
+    assert len(mondays) == 28
+    assert np.isin(mondays, closes.astype("datetime64[D]")).all()  # it was not kept until 1998
+
+
 def test_a_saturday_new_year_is_not_made_up():
     assert grid("XNYS", "1d", "2010-12-31", "2011-01-01") == ["2010-12-31T21:00"]
     assert grid("XNYS", "1d", "2021-06-18", "2021-06-19") == ["2021-06-18T20:00"]
