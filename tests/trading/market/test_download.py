@@ -74,6 +74,15 @@ def test_no_day_lacks_where_one_request_ends_and_the_next_begins(monkeypatch: py
     assert again["VALR:BTC-ZAR 1d"]["unchanged"] == 1  # the last day, which venues correct for a while
 
 
+@pytest.mark.parametrize(("timeframes", "n_stored"), [("1m", 4), ("1d", 0)])
+def test_a_bar_that_still_forms_is_not_stored(monkeypatch: pytest.MonkeyPatch, timeframes: str, n_stored: int) -> None:
+    monkeypatch.setattr("django.utils.timezone.now", lambda: START + timedelta(minutes=28, seconds=40))
+    with StandIn({("BTC", "ZAR"): two_days()}) as venue:  # trades 0.5, 7.5, 14.5, 21.5 and 28.5 minutes after midnight
+        run(venue, monkeypatch, "--pairs", "BTC-ZAR", "--timerange", "20260105-20260105", "--timeframes", timeframes)
+    closes = MarketOHLC.objects.filter(timeframe=timeframes).order_by("bar_ts").values_list("bar_ts", flat=True)
+    assert [*closes] == [START + timedelta(minutes=minutes) for minutes in (1, 8, 15, 22)][:n_stored]
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -114,6 +114,18 @@ def test_days_that_lack_are_asked_for_again(run: Any) -> None:
     assert {query["timeframe"] for query in venue.queries} == {"1Day"}
 
 
+@pytest.mark.parametrize(("timeframes", "n_stored"), [("1m", 30), ("1d", 0)])
+def test_a_bar_that_still_forms_is_not_stored(
+    run: Any, monkeypatch: pytest.MonkeyPatch, timeframes: str, n_stored: int
+) -> None:
+    day = (OPEN.replace(hour=0, minute=0), 2.0, 3.0, 1.0, 2.0, 7.0)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: OPEN + timedelta(minutes=30, seconds=40))
+    with StandIn({("GOOG", "1Min"): goog_minutes("20151223"), ("GOOG", "1Day"): [day]}) as venue:
+        run(venue, "--pairs", "GOOG", "--timerange", "20151223-20151223", "--timeframes", timeframes)
+    closes = MarketOHLC.objects.filter(timeframe=timeframes).order_by("bar_ts").values_list("bar_ts", flat=True)
+    assert [*closes] == [OPEN + timedelta(minutes=minute) for minute in range(1, n_stored + 1)]
+
+
 @pytest.mark.parametrize(
     ("words", "secret", "sentence"),
     [
