@@ -138,7 +138,7 @@ def test_an_empty_file_is_refused(write):
 def test_missing_columns_are_named_beside_those_there_are(write):
     assert refused(write("when,open,high,low,last\n1,2,3,4,5\n")) == (
         "prices.csv must have column a time (ts, timestamp, datetime or date), close, volume; "
-        "it has when, open, high, low, last"
+        "it has when, open, high, low, last; --time-column names the one of these that is its time"
     )
 
 

@@ -146,23 +146,33 @@ def test_numbers_since_1970_that_change_their_unit_within_a_file_are_each_of_the
     assert (float(first.open), float(last.close)) == (100.0, 105.5)
 
 
-def minutes_of(year: str) -> bytes:
-    rows = [f"{year if minute == 3 else '2024'}-01-02 00:0{minute}:00,10,11,9,10.5,5\n" for minute in range(1, 6)]
+def one_of(year: str, *, clock: str) -> bytes:
+    """Five bars, the third of a mistyped year."""
+    times = [f"2024-01-0{n}" if not clock else f"2024-01-02 00:0{n}:00" for n in range(1, 6)]
+    rows = [f"{time.replace('2024', year) if n == 2 else time},10,11,9,10.5,5\n" for n, time in enumerate(times)]
     return ("timestamp,open,high,low,close,volume\n" + "".join(rows)).encode()
 
 
-FUTURE = (
-    "row 4, column timestamp: expected a bar closed by {now}, was {year}-01-02 00:03:00 UTC; --drop-invalid leaves "
-    "such rows out"
-)
+FUTURE = "row 4, column timestamp: expected a bar closed by {{now}}, was {} UTC; the file has {!r} there; {}"
+DROPS = "--drop-invalid leaves such rows out"
 MULTI = "Price,Close,High,Low,Open,Volume\nTicker,AAA,AAA,AAA,AAA,AAA\nDate,,,,,\n2024-01-02,1,1,1,1,5\n"
+NO_TIME = (
+    "must have column a time (ts, timestamp, datetime or date); it has Price, Close, High, Low, Open, Volume; "
+    "--time-column names the one of these that is its time"
+)
 
 
 @pytest.mark.parametrize(
     ("symbol", "timeframe", "given", "sentence"),
     [
-        ("AAB/USD", "1m", minutes_of("2204"), FUTURE.replace("{year}", "2204")),
-        ("AAC/USD", "1m", minutes_of("9024"), FUTURE.replace("{year}", "9024")),
+        *(
+            ("AAB/USD", "1m", one_of(year, clock="00"), FUTURE.format(*[f"{year}-01-02 00:03:00"] * 2, DROPS))
+            for year in ("2204", "9024")
+        ),
+        (
+            *("TYP/USD", "1d", one_of("2126", clock="")),  # a coin's day is known at the next midnight
+            FUTURE.format("2126-01-04 00:00:00", "2126-01-03", DROPS),
+        ),
         (
             *("WT/USD", "1m", days("2024-01-02", 14, weekends=True, last=100)),
             "must have rows 1m apart, was 1d apart (median of 13 distances); --timeframe 1d would fit",
@@ -170,10 +180,10 @@ MULTI = "Price,Close,High,Low,Open,Volume\nTicker,AAA,AAA,AAA,AAA,AAA\nDate,,,,,
         ("NDQ", "1d", NASDAQ.encode(), "--dates dmy or --dates mdy says which comes first"),
         (
             *("MULTI", "1d", MULTI.encode()),
-            "must have column a time (ts, timestamp, datetime or date); it has Price, Close, High, Low, Open, Volume",
+            NO_TIME,
         ),
     ],
-    ids=["2204", "9024", "days as minutes", "day or month", "two heads"],
+    ids=["2204", "9024", "2126", "days as minutes", "day or month", "two heads"],
 )
 def test_a_file_that_cannot_be_meant_is_refused_and_nothing_is_stored(
     tmp_path: Path, symbol: str, timeframe: str, given: bytes, sentence: str
@@ -195,3 +205,21 @@ def test_a_close_that_is_named_close_or_last_is_read_once_the_order_of_its_dates
     printed(*words)
     assert stored() == [("2024-01-03 21:00", 1.0)]
     assert MarketOHLC.objects.get().volume == 5
+
+
+def test_a_table_with_heads_of_three_rows_is_read_by_the_options_that_its_refusals_name(tmp_path: Path) -> None:
+    (tmp_path / "multi.csv").write_text(MULTI)
+    words = (
+        "import_data",
+        str(tmp_path / "multi.csv"),
+        "--symbol",
+        "AAA",
+        "--timeframe",
+        "1d",
+        "--time-column",
+        "Price",
+    )
+    with pytest.raises(CommandError, match=f"row 2, column Price: expected a time .*, was 'Ticker' .*; {DROPS}$"):
+        printed(*words)
+    assert "AAA 1d: 1 rows, 1 inserted, 2 dropped rows" in printed(*words, "--drop-invalid")
+    assert stored() == [("2024-01-02 21:00", 1.0)]

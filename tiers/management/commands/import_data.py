@@ -43,6 +43,7 @@ from trading.market.timeframes import TIMEFRAMES
 from trading.models import Instrument, MarketOHLC
 
 OF_A_CALENDAR = frozenset({Code.OFF_GRID, Code.OUTSIDE_SESSION})
+OF_TIMES = OF_A_CALENDAR | {Code.FUTURE}
 NEEDED = ("file", "symbol", "timeframe")  # a file of trades needs no timeframe
 OF_SAMPLE = "sample:"
 OF_BARS = ("timeframe", "asset_class", "times", "time_column", "zone", "drop_invalid")
@@ -224,7 +225,8 @@ class Command(PlainCommand):
                 n_rows=n_rows,
             )
         except BadRowsError as error:
-            told = [*found.time_of(error.first.row), *hints] if error.first.code in OF_A_CALENDAR else []
+            row, code = error.first.row, error.first.code
+            told = [*found.time_of(row)] * (code in OF_TIMES) + hints * (code in OF_A_CALENDAR)
             drops = [DROPS] if error.n_good and not drop else []
             raise DataError("; ".join([str(error), *told, *drops])) from error
         prepared = replace(prepared, problems=(*problems, *prepared.problems))

@@ -94,7 +94,8 @@ def find(names: Sequence[str], source: str, *, chosen: str = "", unread: Sequenc
         wanted = ", ".join(["a time (ts, timestamp, datetime or date)"] * (not time) + missing)
         if not any(re.search("[A-Za-z]", _REPEATED.sub("", name)) for name in names):
             raise DataError(f"{source} row 1: expected the names of the columns ({wanted}), was {shown}; {HEADER}")
-        raise DataError(f"{source} must have column {wanted}; it has {shown}")
+        option = "" if time else "; --time-column names the one of these that is its time"
+        raise DataError(f"{source} must have column {wanted}; it has {shown}{option}")
     for name in (*fields, *([] if chosen else map(plain, time))):
         found = [_REPEATED.sub("", each) for each in by_name.get(name, ())]
         if len(found) > 1:
