@@ -5,6 +5,7 @@ Everything here takes time in proportion to its text: a line holds what stranger
 
 from __future__ import annotations
 
+import codecs
 import html
 import json
 import re
@@ -25,6 +26,8 @@ _NAMED_SECRET = re.compile(
 )
 _BEARER = re.compile(r"(?i)\b(bearer)\s+[\w.~+/=-]{8,}")
 _API_KEY = re.compile(r"\bsk-[\w-]{16,}|\bhelios_[\w-]{40,}")
+
+_escaped = codecs.getencoder("unicode_escape")  # found now: a process that is out of files finds none
 
 Redactor = Callable[[str], str]
 
@@ -52,9 +55,7 @@ def printable(text: str) -> str:
     """The text in one line of printable letters; any other is written as its escape, as in Python."""
     if text.isprintable():
         return text
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode("ascii") for letter in text
-    )
+    return "".join(letter if letter.isprintable() else _escaped(letter)[0].decode("ascii") for letter in text)
 
 
 def shortened(value: object, longest: int = LONGEST) -> str:

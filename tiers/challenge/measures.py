@@ -278,7 +278,7 @@ def _held(decisions: list[Decision]) -> tuple[Held, set[tuple[int, datetime]]]:
     books = [list(first), list(first.values())]
     snapshots: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in _rows(_SNAPSHOTS, books):
-        snapshots[row["book_id"]].append({**row, "weights": _json(row["weights"])})
+        snapshots[row["book_id"]].append({**row, "weights": numbers(_json(row["weights"]))})
     flows = _flows(snapshots, _tuples(_FLOWS, books))
     wanted = {(one.book_id, one.bar_ts) for one in decisions}
     symbols: defaultdict[int, set[str]] = defaultdict(set)
@@ -328,12 +328,17 @@ def said(value: Any) -> dict[str, Any]:
     """What measures can read of an answer, whatever a worker wrote: a part of another shape was not said."""
     if not isinstance(value, dict):
         return {}
-    found = {name: value[name] for name in ("weight", "held") if _is_number(value.get(name))}
+    found: dict[str, Any] = {name: each for name, each in numbers(value).items() if name in {"weight", "held"}}
     probability, model, horizon = (value.get(name) for name in ("probability", "model", "horizon_bars"))
     is_forecast = isinstance(probability, list) and len(probability) == 3 and all(map(_is_number, probability))
     if is_forecast and isinstance(model, str) and isinstance(horizon, int) and 0 < horizon <= MOST_HORIZON:
         found |= {"probability": probability, "model": model, "horizon_bars": horizon}
     return found
+
+
+def numbers(value: Any) -> dict[str, float]:
+    """The numbers of an object by name; none of what is no object."""
+    return {name: each for name, each in value.items() if _is_number(each)} if isinstance(value, dict) else {}
 
 
 def _is_number(value: Any) -> bool:

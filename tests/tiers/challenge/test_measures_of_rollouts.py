@@ -18,7 +18,7 @@ from tiers.challenge import measures
 from tiers.live import stages
 from tiers.predict import labels
 from trading.market.calendars import LONGEST_CLOSURE
-from trading.models import MarketOHLC, Order, PaperOrder, PipelineCycle, TradeExecution
+from trading.models import MarketOHLC, Order, PaperOrder, PipelineCycle, PortfolioSnapshot, TradeExecution
 from trading.orders import outbox
 from trading.venues.base import Guarded
 from trading.venues.paper.client import PaperVenue
@@ -124,6 +124,16 @@ def test_what_a_worker_writes_of_a_symbol_without_bars_keeps_no_guard_from_looki
 )
 def test_a_part_of_an_answer_in_another_shape_was_not_said(value, read):
     assert measures.said(value) == read
+
+
+@pytest.mark.parametrize("weights", [[], {SYMBOLS[0]: "x"}, {SYMBOLS[0]: [1]}])
+def test_a_snapshot_of_odd_shape_keeps_no_guard_from_looking(book, times, challenger, weights):
+    row = roll_out("module", "predict", challenger("predict", SAME["predict"]), live=50)
+    cycle = run(book, times[FIRST])
+    PortfolioSnapshot.objects.filter(book=book).update(weights=weights)
+    run(book, times[FIRST + 1])
+    assert cycle.rollouts
+    assert measured(row)["challenger"].n_decisions == 2 * len(cycle.rollouts[0]["symbols"])
 
 
 def test_each_forecast_is_judged_by_the_labels_of_the_model_that_made_it(book, times, challenger, outcomes):
