@@ -62,7 +62,9 @@ def _guards(analysis: dict[str, Any]) -> str:
 
 
 def _history(rows: Sequence[dict[str, Any]]) -> str:
-    shown = [(_second(row["at"]), row["action"], row["actor"], row["after"]["serves"], row["reason"]) for row in rows]
+    shown = [
+        (_second(row["at"]), row["action"], row["actor"], row["after"].get("serves", ""), row["reason"]) for row in rows
+    ]
     return _table(("at", "what", "who", "step", "why"), shown)
 
 
@@ -83,10 +85,10 @@ def _second(moment: str) -> str:
     return f"{moment[:19].replace('T', ' ')}Z"
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     made = Table(*header, box=None, pad_edge=False, header_style="bold")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*map(str, row))
     out = StringIO()
     Console(file=out, width=WIDTH).print(made)
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())

@@ -133,6 +133,8 @@ def hear_events_of_celerys_kind() -> None:
 def _of_its_type(name: str, value: Any) -> bool:
     if name == "loadavg":
         return isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value)
+    if name in {"hostname", "uuid", "type"}:
+        return isinstance(value, str)
     if value is None:
         return name not in _NUMBERS or name in {"retries", "runtime"}
     if name in _NUMBERS:

@@ -16,8 +16,8 @@ from decimal import Decimal
 
 import numpy as np
 
-from tiers.backtest.sampling import YEAR_DAYS, IntArray, Sampling, years_between
-from tiers.contracts import FloatArray, TimeArray
+from tiers.backtest.sampling import YEAR_DAYS, Sampling, years_between
+from tiers.contracts import FloatArray, IntArray, TimeArray
 
 FEWEST_DAYS = 90  # a growth of fewer, to the fourth power and more, is none of a year
 _MOST_GROWTH = 1e6  # of the equity in a year

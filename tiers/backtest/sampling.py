@@ -12,17 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from tiers.contracts import Bars, BoolArray, TimeArray, timeframes
+from tiers.contracts import Bars, BoolArray, IntArray, TimeArray, timeframes
 from tiers.contracts.parameters import DAY_S, bars_a_year
 from trading.market.calendars import LONGEST_CLOSURE, Calendar
 
 OFTEN = 0.02  # of the distances of a symbol's bars: a halt is rarer
 YEAR_DAYS = 365.25
 YEAR_S = YEAR_DAYS * 86_400.0
-
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

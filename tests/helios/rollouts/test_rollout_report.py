@@ -123,6 +123,12 @@ def test_what_is_kept_of_a_rollout_is_an_object(at_step, model: Any, values: dic
         model.objects.create(rollout=at_step(2), at=T0, **values)
 
 
+def test_a_move_of_odd_shape_has_its_line_in_the_history(rollout) -> None:
+    RolloutEvent.objects.create(rollout=rollout, at=T0, action="x", actor="x", after={"serves": {"a": [1]}})
+    RolloutEvent.objects.create(rollout=rollout, at=T0, action="y", actor="x", after={})
+    assert "{'a': [1]}" in command("history", "faster")
+
+
 def test_before_anything_was_measured_there_are_no_arms(rollout) -> None:
     found = comparison.report(rollout)
     assert (found["arms"], found["measured_at"], found["problem"]) == (None, None, "")

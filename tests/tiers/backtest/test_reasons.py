@@ -19,8 +19,7 @@ from tiers.backtest.engine import Config, Result, run_helios, run_strategy
 from tiers.backtest.exact import Initial
 from tiers.backtest.history import ServingModels
 from tiers.backtest.outcome import Outcome
-from tiers.backtest.sampling import IntArray
-from tiers.contracts import Bars, Switches, TradingState, utc
+from tiers.contracts import Bars, IntArray, Switches, TradingState, utc
 from tiers.contracts.parameters import ExecuteParams
 from tiers.management.commands import backtest
 from trading.market.calendars import ALWAYS_OPEN, Calendar
