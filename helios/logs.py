@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import re
+import select
 import shutil
 import sys
 import threading
@@ -35,6 +36,7 @@ from helios.redaction import Redactor, printable, redactor, shortened
 ROTATE_BYTES = 10 * 1024 * 1024
 KEEP_FILES = 30
 MODE = 0o640
+PIPED_AT_ONCE = 1_000  # letters, of at most 4 bytes: for so much there is room where a pipe takes anything
 LONGEST_LINE = 10_000  # letters that wait for the end of a printed line
 ALWAYS_SHOWN = frozenset({"cycle.ended"})  # on consoles that are otherwise left to warnings
 _RECONNECTS = ("celery.bootsteps", "celery.worker", "celery.beat", "kombu")  # loggers about connections, not tasks
@@ -323,14 +325,28 @@ def _with_trace(record: Any) -> None:
 
 
 def _console(stream: TextIO) -> Callable[[str], object]:
-    """Write to the console; a closed pipe (the reader went away) is no reason to fail."""
+    """Write to the console; a closed pipe (the reader went away) is no reason to fail.
+
+    One that takes nothing, as of a supervisor or a terminal that is stopped, is none to wait: the file has the line.
+    """
 
     def write(line: str) -> None:
         with contextlib.suppress(BrokenPipeError, ValueError):
-            stream.write(line)
-            stream.flush()
+            for begin in range(0, len(line), PIPED_AT_ONCE):
+                if not _takes(stream):
+                    return
+                stream.write(line[begin : begin + PIPED_AT_ONCE])
+                stream.flush()
 
     return write
+
+
+def _takes(stream: TextIO) -> bool:
+    """Whether something can be written now: a pipe says so where it has room for 4,096 bytes."""
+    try:
+        return bool(select.select((), (stream.fileno(),), (), 0)[1])
+    except (AttributeError, OSError, ValueError):  # it is no file
+        return True
 
 
 def _take_over(level: str) -> None:

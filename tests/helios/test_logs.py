@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,18 @@ def test_a_console_that_went_away_is_no_reason_to_fail(set_up: Callable[..., Pat
 
 
 # --- secrets ---
+
+
+def test_a_console_that_takes_nothing_is_not_waited_for() -> None:
+    source, sink = os.pipe()
+    with os.fdopen(source) as reading, os.fdopen(sink, "w") as full:
+        write = logs._console(full)
+        for number in range(1_000):  # 3 MB, and nobody reads
+            write(f"{number:04} {'x' * 3_000}\n")
+        threading.Timer(0.1, full.close).start()
+        text = reading.read()
+    assert text.startswith(f"0000 {'x' * 3_000}\n0001 ")
+    assert 0 < len(text) <= 65_536
 
 
 def test_configured_secrets_never_reach_file_or_console(
