@@ -66,7 +66,7 @@ def _bulk_create(bars: Any) -> None:
 
 
 def emptied(run: Any) -> float:
-    """Seconds of one run into a table without these bars."""
+    """Seconds of one run into a table without these bars, and without what is left of those of the run before."""
     from django.db import connection  # noqa: PLC0415
 
     from helios.db.partitions import ensure_partitions  # noqa: PLC0415
@@ -78,6 +78,7 @@ def emptied(run: Any) -> float:
         cursor.execute("DELETE FROM market_ohlc WHERE symbol LIKE 'BENCH%'")
         cursor.execute("DELETE FROM market_trades WHERE symbol LIKE 'BENCH%'")
         cursor.execute("DELETE FROM feed_coverage WHERE symbol LIKE 'BENCH%'")
+        cursor.execute("VACUUM market_ohlc, market_trades, orderbook_snapshots, feed_coverage")
     return found
 
 
