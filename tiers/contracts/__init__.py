@@ -45,6 +45,7 @@ from trading.market.bars import (
     bar_table,
     concatenated,
     distinct,
+    owners,
     split,
     union,
 )
@@ -109,6 +110,7 @@ __all__ = [
     "concatenated",
     "distinct",
     "in_lots",
+    "owners",
     "shortest",
     "split",
     "stamp",

@@ -17,6 +17,7 @@ from tiers.contracts import (
     Calendar,
     FloatArray,
     concatenated,
+    owners,
     stamp,
     timeframes,
     utc,
@@ -72,25 +73,22 @@ def nothing_to_tell(
     tables: Sequence[BarTable], calendar: Calendar, *, expected: tuple[datetime, datetime], not_after: datetime
 ) -> bool:
     """Whether `validate` would hand back each of these tables as it is, with no problem: all are asked at once."""
-    if not keep_the_rules(tables, calendar, not_after=not_after):
+    whole, owner = concatenated(tables), owners(tables)
+    if not keep_the_rules(whole, owner, calendar, not_after=not_after):
         return False
-    whole, owner = concatenated(tables), _owners(tables)
     after, last = map(stamp, expected)
     inside = owner[(whole.ts > after) & (whole.ts <= last)]
     begin, end = calendar.index(whole.timeframe, np.array([after, last]))
     return bool((np.bincount(inside, minlength=len(tables)) == end - begin).all())
 
 
-def keep_the_rules(tables: Sequence[BarTable], calendar: Calendar, *, not_after: datetime | None = None) -> bool:
-    """Whether each of these tables of one timeframe rises in time and breaks no rule: all are asked at once."""
-    whole, owner = concatenated(tables), _owners(tables)
+def keep_the_rules(
+    whole: BarTable, owner: npt.NDArray[np.intp], calendar: Calendar, *, not_after: datetime | None = None
+) -> bool:
+    """Whether each of several `concatenated` tables rises in time and breaks no rule; `owner` as `owners` has it."""
     if any(mask.any() for mask, _ in _findings(whole, calendar, not_after)):
         return False
     return bool(np.all((whole.ts[1:] > whole.ts[:-1]) | (owner[1:] != owner[:-1])))
-
-
-def _owners(tables: Sequence[BarTable]) -> npt.NDArray[np.intp]:
-    return np.repeat(np.arange(len(tables)), [one.n_rows for one in tables])
 
 
 Finding = tuple[BoolArray, Callable[[int], Problem]]

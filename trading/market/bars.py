@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -133,17 +133,26 @@ def union(tables: Sequence[BarTable], timeframe: str) -> Bars:
 
     Each table must be clean (strictly increasing `ts`); the order of symbols is the order of the tables.
     """
-    stamps = [one.ts for one in tables]
-    ts = distinct(np.concatenate(stamps)) if stamps else np.empty(0, "datetime64[us]")
-    grid: dict[str, Any] = {name: np.full((len(ts), len(tables)), np.nan) for name in FIELDS}
-    together = len(ts) == 1 and all(one.n_rows for one in tables)  # as many symbols' bars of one minute
-    if together:
-        grid = {name: np.array([getattr(one, name) for one in tables]).T for name in FIELDS}
-    for column, one in enumerate(() if together else tables):
-        rows = np.searchsorted(ts, one.ts)
-        for name in FIELDS:
-            grid[name][rows, column] = getattr(one, name)
-    return Bars(timeframe=timeframe, symbols=tuple(one.symbol for one in tables), ts=ts, **grid)
+    times = np.concatenate([np.empty(0, "datetime64[us]"), *(one.ts for one in tables)])
+    fields = {name: np.concatenate([np.empty(0), *(getattr(one, name) for one in tables)]) for name in FIELDS}
+    return gridded(tuple(one.symbol for one in tables), timeframe, times, owners(tables), fields)
+
+
+def owners(tables: Sequence[BarTable]) -> npt.NDArray[np.intp]:
+    """Of each row of `concatenated` tables the number of its table."""
+    return np.repeat(np.arange(len(tables)), np.array([one.n_rows for one in tables], np.intp))
+
+
+def gridded(
+    symbols: tuple[str, ...], timeframe: str, times: TimeArray, column: npt.NDArray[np.intp], fields: Mapping[str, Any]
+) -> Bars:
+    """Rows on their union timeline, NaN where a symbol has none: row k is a bar of `symbols[column[k]]`."""
+    ts = distinct(times)
+    at = (np.searchsorted(ts, times), column)
+    grid: dict[str, Any] = {name: np.full((len(ts), len(symbols)), np.nan) for name in FIELDS}
+    for name in FIELDS:
+        grid[name][at] = fields[name]
+    return Bars(timeframe=timeframe, symbols=symbols, ts=ts, **grid)
 
 
 def split(bars: Bars) -> tuple[BarTable, ...]:

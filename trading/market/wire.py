@@ -7,12 +7,11 @@ microseconds since 2000-01-01 UTC.
 from __future__ import annotations
 
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trading.market.bars import FIELDS, Bars, distinct
+from trading.market.bars import FIELDS, Bars, gridded
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)  # signature, no flags, no extension
 TRAILER = b"\xff\xff"
@@ -66,9 +65,4 @@ def decode(data: bytes, symbols: tuple[str, ...], timeframe: str) -> Bars:
     body = memoryview(data)[len(HEADER) : -len(TRAILER)]
     rows: npt.NDArray[np.void] = np.frombuffer(body, _READ)
     times = _EPOCH_2000 + rows["ts"].astype("timedelta64[us]")
-    ts = distinct(times)
-    at = (np.searchsorted(ts, times), rows["symbol"].astype(np.intp))
-    grid: dict[str, Any] = {field: np.full((len(ts), len(symbols)), np.nan) for field in FIELDS}
-    for field in FIELDS:
-        grid[field][at] = rows[field]
-    return Bars(timeframe=timeframe, symbols=symbols, ts=ts, **grid)
+    return gridded(symbols, timeframe, times, rows["symbol"].astype(np.intp), {name: rows[name] for name in FIELDS})

@@ -87,10 +87,16 @@ def test_nights_weekends_and_holidays_hold_no_bar():
         ("2020-07-03", "Independence Day on a Saturday is made up on Friday"),
         ("2023-01-02", "New Year on a Sunday is made up on Monday"),
         ("2024-03-29", "Good Friday"),
+        ("1972-12-28", "President Truman's funeral"),
+        ("1977-07-14", "a blackout in New York"),
+        ("1985-09-27", "hurricane Gloria"),
+        ("1994-04-27", "President Nixon's funeral"),
+        ("2001-09-13", "the attacks of September 11"),
         ("2012-10-29", "hurricane Sandy"),
+        ("2025-01-09", "President Carter's funeral"),
     ],
 )
-def test_us_holidays(day: str, why: str):
+def test_the_exchange_was_closed(day: str, why: str):
     assert grid("XNYS", "1m", day, f"{day}T23:59") == [], why
 
 
@@ -98,21 +104,6 @@ def test_us_holidays(day: str, why: str):
 def test_martin_luther_kings_day_was_a_session_before_1998(day: str):
     assert len(grid("XNYS", "1d", day, f"{day}T23:59")) == 1
     assert grid("XNYS", "1d", "1998-01-19", "1998-01-19T23:59") == []
-
-
-@pytest.mark.parametrize(
-    ("day", "why"),
-    [
-        ("1972-12-28", "President Truman's funeral"),
-        ("1977-07-14", "a blackout in New York"),
-        ("1985-09-27", "hurricane Gloria"),
-        ("1994-04-27", "President Nixon's funeral"),
-        ("2001-09-13", "the attacks of September 11"),
-        ("2025-01-09", "President Carter's funeral"),
-    ],
-)
-def test_the_exchange_was_closed(day: str, why: str):
-    assert grid("XNYS", "1d", day, f"{day}T23:59") == [], why
 
 
 SESSIONS = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import inf
 from typing import Final, cast
 
@@ -26,7 +26,7 @@ from tiers.live.feed.depth import BookSnapshot
 from trading.enums import Timeframe
 from trading.events import MarketEvent, TickerEvent
 from trading.market import write as market
-from trading.market.bars import FIELDS, Bars, BarTable, BarValues, union
+from trading.market.bars import FIELDS, Bars, BarValues, bar_table, gridded, union
 from trading.market.order_book_write import store_books
 from trading.market.read import of_minutes
 from trading.market.timeframes import seconds
@@ -63,7 +63,7 @@ def write(told: Sequence[KnownMinute], source: str) -> list[Event]:
     for one in told:
         if one.closed.row is not None:
             rows[one.closed.symbol, Timeframe.M1.value][one.closed.close] = one.closed.row
-    with breaker(DATABASE, record_if=_is_outage), transaction.atomic():
+    with breaker(DATABASE, record_if=_is_outage):
         market.upsert_bars(_batches(rows), source)
     return _events(rows)
 
@@ -132,35 +132,28 @@ def _higher(told: Sequence[KnownMinute]) -> _Rows:
 
 
 def _batches(rows: _Rows) -> list[Bars]:
-    of_timeframes: dict[str, _Rows] = defaultdict(dict)
-    for key, found in rows.items():
-        of_timeframes[key[1]][key] = found
-    judged = (_judged(_tables(found, timeframe)) for timeframe, found in of_timeframes.items())
-    return [union(good, good[0].timeframe) for good in judged if good]
+    of_timeframes: dict[str, dict[str, dict[int, BarValues]]] = defaultdict(dict)
+    for (symbol, timeframe), found in rows.items():
+        of_timeframes[timeframe][symbol] = found
+    return [_judged(timeframe, found) for timeframe, found in of_timeframes.items()]
 
 
-def _tables(rows: _Rows, timeframe: str) -> list[BarTable]:
-    """The bars of one timeframe by symbol, parts of the same arrays: hundreds of their own would take twice as long."""
-    closes = [sorted(found) for found in rows.values()]
-    ts = np.array([close for own in closes for close in own], "datetime64[us]")
-    values = np.array([found[close] for found, own in zip(rows.values(), closes, strict=True) for close in own], float)
-    number, ends = np.arange(1, len(ts) + 1), np.cumsum([len(own) for own in closes]).tolist()
-    tables = []
-    for (symbol, _), own, end in zip(rows, closes, ends, strict=True):
-        part = slice(end - len(own), end)
-        fields = dict(zip(FIELDS, values[part].T, strict=True))
-        tables.append(BarTable(symbol=symbol, timeframe=timeframe, ts=ts[part], row=number[part], **fields))
-    return tables
+def _judged(timeframe: str, found: dict[str, dict[int, BarValues]]) -> Bars:
+    """The bars of one timeframe, by symbol and close, that keep every rule; the others are told.
 
-
-def _judged(tables: list[BarTable]) -> list[BarTable]:
-    """The bars that keep every rule; the others are told."""
-    hours = calendar(ALWAYS_OPEN)
-    if not tables or keep_the_rules(tables, hours):
-        return tables
-    found = [validate(table, hours) for table in tables]
-    tell_bad([each for one in found for each in one.rejected])
-    return [one.table for one in found if one.table.n_rows]
+    All are judged at once: hundreds of tables of their own would take several times as long.
+    """
+    symbols, hours = tuple(found), calendar(ALWAYS_OPEN)
+    bars = [(column, *bar) for column, own in enumerate(found.values()) for bar in sorted(own.items())]
+    column, closes, values = zip(*bars, strict=True)
+    ts, owner, fields = np.array(closes, "datetime64[us]"), np.array(column), np.array(values, float).T
+    whole = bar_table(symbols[0], timeframe, ts, [*fields])
+    if keep_the_rules(whole, owner, hours):
+        return gridded(symbols, timeframe, ts, owner, dict(zip(FIELDS, fields, strict=True)))
+    tables = (replace(whole.take(owner == number), symbol=symbol) for number, symbol in enumerate(symbols))
+    judged = [validate(table, hours) for table in tables]
+    tell_bad([each for one in judged for each in one.rejected])
+    return union([one.table for one in judged if one.table.n_rows], timeframe)
 
 
 def tell_bad(problems: Sequence[Problem]) -> None:
