@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import gzip
 import io
+import itertools
 import json
 import logging
 import os
@@ -244,14 +245,24 @@ def configure(component: str, *, console_level: str | None = None) -> None:
     shown = logger.level(console_level or env.console_level or env.log_level).no
     always = ALWAYS_SHOWN if console_level is None else frozenset()
 
-    def sink(message: Any) -> None:
-        record = message.record
+    def tell(record: Any) -> None:
         line = redact(render(record))
         try:
             if record["level"].no >= shown or record["message"] in always:
                 console(line)
         finally:
             file.write(line)
+
+    lost = itertools.count(1)
+
+    def sink(message: Any) -> None:
+        try:
+            tell(message.record)
+        except Exception as error:  # noqa: BLE001 - loguru would print all of the record, its secrets too
+            if now_and_then(n := next(lost)):
+                why = redact(printable(error_text(error)))
+                with contextlib.suppress(OSError):
+                    console(f"{component} cannot write its log, has lost {n} lines: {why}\n")
 
     logger.add(sink, level=env.log_level, **options)
     _take_over(env.log_level)

@@ -171,6 +171,16 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, every_s: floa
     return True
 
 
+def answers_in_time(answers: Callable[[], bool], pid: Callable[[], int | None], *, timeout_s: float) -> bool:
+    """Whether a server answers, if need be once it has loaded or recovered; False where none runs, or one hangs."""
+    deadline = time.monotonic() + timeout_s
+    while not answers():
+        if pid() is None or time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
 def await_ready(
     process: subprocess.Popen[bytes], answers: Callable[[], bool], *, name: str, log: Path, timeout_s: float
 ) -> None:

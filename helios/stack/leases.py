@@ -1,4 +1,4 @@
-"""Who uses the embedded servers of one `var` folder: a file for each process in `var/leases`, and their lock."""
+"""Who uses the embedded servers of one `var` folder: a link for each process in `var/leases`, and their lock."""
 
 from __future__ import annotations
 
@@ -23,6 +23,12 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
+def take(path: Path) -> None:
+    """Write this process's lease, a link to when it began: whole or not at all, and where a disk is full, too."""
+    path.unlink(missing_ok=True)
+    path.symlink_to(liveness.birth(int(path.name)) or "")
+
+
 def living(folder: Path) -> list[int]:
     """Ids of the processes that hold a lease now."""
     found = folder.iterdir() if folder.is_dir() else iter(())
@@ -32,7 +38,7 @@ def living(folder: Path) -> list[int]:
 def _holds(path: Path) -> bool:
     """Whether the lease's process still lives; forgets the lease when not."""
     with contextlib.suppress(OSError):
-        if liveness.birth(int(path.name)) == path.read_text():
+        if liveness.birth(int(path.name)) == str(path.readlink()):
             return True
     path.unlink(missing_ok=True)
     return False

@@ -82,7 +82,7 @@ class EmbeddedPostgres:
         `die_with_us` has the kernel end the server when this process dies, however it dies.
         Raises: StackError with one sentence when the server cannot start.
         """
-        if self.pid() is not None and self._answers():
+        if self.pid() is not None and children.answers_in_time(self._answers, self.pid, timeout_s=START_TIMEOUT_S):
             return False
         identity = children.service_identity()
         bin_dir = reachable_binaries(identity)

@@ -69,7 +69,8 @@ def adopt_moved_files(var_dir: Path) -> None:
         left = server_home(before)
         if left.is_dir() and left != home and not before.exists():
             left.rename(home)
-    mark.write_bytes(os.fsencode(var_dir))
+    if not (mark.exists() and mark.read_bytes() == os.fsencode(var_dir)):  # a full disk would keep nothing of it
+        mark.write_bytes(os.fsencode(var_dir))
 
 
 def warn(name: str, sentence: str) -> None:
@@ -98,9 +99,7 @@ class Lease:
             self._folder.mkdir(parents=True, exist_ok=True)
             children.make_private(self._folder, None)  # else anybody holds its lock, and with it every command
             with self._locked():
-                draft = self._file.with_suffix(".new")  # nobody reads half a lease and takes it for a dead one's
-                draft.write_text(liveness.birth(self._owner) or "")
-                draft.rename(self._file)
+                leases.take(self._file)
                 adopt_moved_files(env.var_dir)
                 self.started = self._start()
         except OSError as error:
@@ -123,7 +122,7 @@ class Lease:
 
     def release(self) -> bool:
         """Let go; True when this was the last lease and the servers stopped. Forked children own none."""
-        if os.getpid() != self._owner or not self._file.exists():
+        if os.getpid() != self._owner or not self._file.is_symlink():
             return False
         for keeper in self._keepers:
             keeper.stop()

@@ -31,8 +31,9 @@ class EmbeddedValkey:
 
     def start(self, *, die_with_us: bool = False) -> bool:
         """Start the server unless it runs (then False). Raises: StackError with one sentence."""
-        if self._answers():
+        if children.answers_in_time(self._answers, self.pid, timeout_s=START_TIMEOUT_S):
             return False
+        self.stop()  # one that hangs: two must never write to one folder
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir.chmod(0o700)
         self._make_socket_folder()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -142,19 +145,34 @@ def test_a_step_of_the_wall_clock_takes_nobodys_lease(make_env: MakeEnv, monkeyp
     assert running(env) == (False, False)
 
 
-def test_a_lease_is_never_read_half_written(make_env: MakeEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lease_is_taken_where_not_a_byte_can_be_written(make_env: MakeEnv) -> None:
     env = make_env(database_url="postgresql://h/x", redis_url="redis://h")
-    seen: list[list[int]] = []
-
-    def look(path: Path, text: str) -> None:
-        with path.open("w") as half:
-            seen.append(living_leases(env))  # somebody asks while we write, and forgets what is no living lease
-            half.write(text)
-
-    monkeypatch.setattr(Path, "write_text", look)
     with Lease(env):
-        assert seen == [[]]
-        assert living_leases(env) == [os.getpid()]
+        pass
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            (env.var_dir / "file").write_text("x")
+        with Lease(env):
+            found = living_leases(env)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert found == [os.getpid()]
+
+
+def test_who_wants_servers_that_are_held_up_waits_for_them_and_ends_none(make_env: MakeEnv) -> None:
+    env = make_env()
+    with Lease(env):
+        both = embedded_servers(env).named().values()
+        pids = [one.pid() or 0 for one in both]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)  # as one that recovers, or loads what it holds
+        going_on = threading.Timer(6, lambda: [os.kill(pid, signal.SIGCONT) for pid in pids])  # one look takes 5 s
+        going_on.start()
+        with ThreadPoolExecutor() as asking:
+            assert [*asking.map(lambda one: one.start(), both)] == [False, False]
+        assert [one.pid() for one in both] == pids
 
 
 def test_a_server_that_is_killed_runs_again_while_somebody_holds_a_lease(make_env: MakeEnv) -> None:

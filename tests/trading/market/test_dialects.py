@@ -208,10 +208,10 @@ def test_a_column_of_lists_that_a_bar_needs_is_named(tmp_path: Path, kind: str):
     said = refused(typed(kind, Open=pl.concat_list("Open"), Close=pl.struct("Close")), tmp_path, name=f"prices.{kind}")
     assert said == (
         f"prices.{kind} must have column open, close; it has Date, High, Low, Volume; Open, Close, of lists, "
-        "structures or bytes, not read"
+        "structures, durations or bytes, not read"
     )
     said = refused(typed(kind, Date=pl.concat_list("Date")), tmp_path, name=f"prices.{kind}", time_column="Date")
-    assert said.endswith("Close, Volume; Date, of lists, structures or bytes, not read")
+    assert said.endswith("Close, Volume; Date, of lists, structures, durations or bytes, not read")
 
 
 @pytest.mark.parametrize("kind", ["parquet", "feather"])
@@ -228,6 +228,29 @@ def test_text_of_few_words_is_text(tmp_path: Path, kind: str, type_: pl.DataType
     got = read(content, tmp_path, name=f"prices.{kind}")
     assert (got.open.tolist(), got.high.tolist(), got.close.tolist()) == ([1.5, 1.5], [2.0, 2250.0], [1.5, 2.0])
     assert got.ts.astype("datetime64[D]").astype(str).tolist() == ["2024-01-03", "2024-01-04"]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "feather"])
+@pytest.mark.parametrize(
+    ("date", "zone"),
+    [
+        (pl.Series([-(2**63) + 1, 2**63 - 1]).cast(pl.Datetime("us")), ""),
+        (pl.Series([-(2**63) + 1, 2**63 - 1]).cast(pl.Datetime("ms")), "America/New_York"),
+        (pl.Series([-(2**63) + 1, 2**63 - 1]).cast(pl.Datetime("us", "UTC")), ""),
+        (pl.Series([-(2**31), 2**31 - 1]).cast(pl.Date), "America/New_York"),
+    ],
+)
+def test_times_that_no_calendar_has_are_none(tmp_path: Path, kind: str, date: pl.Series, zone: str):
+    said = refused(typed(kind, Date=date), tmp_path, name=f"prices.{kind}", zone=zone)
+    assert said.startswith(f"prices.{kind} row 1, column Date: expected a time such as 2024-01-31 15:30:00")
+    assert said.endswith("was empty, the first of 2 such rows")
+
+
+@pytest.mark.parametrize("zone", ["", "America/New_York"])
+def test_years_that_no_calendar_has_are_none(tmp_path: Path, zone: str):
+    said = refused(PLAIN.replace("2024", "-5000"), tmp_path, zone=zone)
+    assert said.startswith("prices.csv row 2, column Date: expected a time such as 2024-01-31 15:30:00")
+    assert said.endswith("was '-5000-01-02', the first of 2 such rows")
 
 
 @pytest.mark.usefixtures("little_memory")

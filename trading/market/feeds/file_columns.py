@@ -72,7 +72,7 @@ def is_header(names: Sequence[str]) -> bool:
 
 def listed(names: Sequence[str], unread: Sequence[str]) -> str:
     """The columns of a file, in words; of the unread ones, that they are."""
-    left = f"; {', '.join(unread)}, of lists, structures or bytes, not read" if unread else ""
+    left = f"; {', '.join(unread)}, of lists, structures, durations or bytes, not read" if unread else ""
     return ", ".join(_REPEATED.sub("", name) for name in names) + left
 
 

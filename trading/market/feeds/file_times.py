@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+
+from trading.market.feeds.typed_process import POSSIBLE
 
 DateOrder = Literal["dmy", "mdy"]
 DATE_ORDERS: Final[tuple[DateOrder, ...]] = ("dmy", "mdy")
@@ -26,7 +27,6 @@ _MONTH_NAMED: Final = ("%d-%b-%Y", "%d %b %Y", "%b %d, %Y")
 _OFFSET: Final = r"^(.*:[0-9][0-9](?:\.[0-9]+)?) ?(Z|UTC|GMT|[+-][0-9][0-9]:?[0-9][0-9])$"
 _CLOCK: Final = r"^([0-9]{1,2}):?([0-9][0-9]):?([0-9][0-9](?:\.[0-9]+)?)?$"
 _MOMENT: Final = pl.Datetime("us")
-_POSSIBLE: Final = (datetime(1, 1, 2), datetime(9999, 12, 1))  # noqa: DTZ001 - naive, as what is read is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +51,11 @@ class Moments:
 def read_times(column: pl.Series, *, order: DateOrder | None = None) -> Moments:
     """Any column of times; each value is read by its own unit. What no calendar of ours has is no time."""
     found = _read(column, order)
-    possible = found.utc.is_between(*_POSSIBLE).fill_null(value=True)
-    return found if possible.all() else replace(found, utc=pl.select(pl.when(possible).then(found.utc)).to_series())
+    possible = (found.utc.is_between(*POSSIBLE) & found.wall.is_between(*POSSIBLE)).fill_null(value=True)
+    if possible.all():
+        return found
+    utc, wall = (pl.select(pl.when(possible).then(each)).to_series() for each in (found.utc, found.wall))
+    return replace(found, utc=utc, wall=wall)
 
 
 def _read(column: pl.Series, order: DateOrder | None) -> Moments:
