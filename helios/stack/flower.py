@@ -26,7 +26,7 @@ from tornado.iostream import IOStream
 from tornado.web import Application, ErrorHandler, HTTPError, RequestHandler, authenticated
 
 from helios.clients import first_to_go, whole
-from helios.entries import parts
+from helios.entries import parts, storable
 from helios.env import get_env
 
 WRONG: Final = 5
@@ -133,6 +133,8 @@ def hear_events_of_celerys_kind() -> None:
 def _of_its_type(name: str, value: Any) -> bool:
     if name == "loadavg":
         return isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value)
+    if isinstance(value, str) and not storable(value):  # half a surrogate pair, which no page can hold
+        return False
     if name in {"hostname", "uuid", "type"}:
         return isinstance(value, str)
     if value is None:

@@ -158,7 +158,8 @@ class Line(ClientConnection, asyncio.BufferedProtocol):
     def data_received(self, data: bytes) -> None:
         if self.transport.get_write_buffer_size() > MOST_UNREAD:
             self.end_for(LEFT)
-        super().data_received(data)
+        else:
+            super().data_received(data)
 
     async def told(self) -> bytes:
         """The next message; before a long one the lines of other venues get their turn."""

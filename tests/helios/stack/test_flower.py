@@ -225,10 +225,10 @@ def test_an_event_of_other_types_than_celerys_is_none(
         {"freq": None},
         {"heartbeats": 5},
         {"event": 5},
-        *({"hostname": None}, {"hostname": 1}),
+        *({"hostname": None}, {"hostname": 1}, {"hostname": "\ud800@w"}),
         {"local_received": -1e12},
     ],
-    ids=["infinite", "no number", "long", "no pause", "no beats", "no handler", "nobody", "a number", "long ago"],
+    ids=lambda forged: ascii(forged)[:40],
 )
 def test_no_event_takes_the_page_of_workers_down(monkeypatch: pytest.MonkeyPatch, forged: dict[str, Any]) -> None:
     monkeypatch.setattr(EventsState, "event", EventsState.event)
