@@ -336,20 +336,32 @@ def _with_trace(record: Any) -> None:
 
 
 def _console(stream: TextIO) -> Callable[[str], object]:
-    """Write to the console; a closed pipe (the reader went away) is no reason to fail.
+    """Write to the console; one that went away (its reader, or its terminal) is no reason to fail.
 
     One that takes nothing, as of a supervisor or a terminal that is stopped, is none to wait: the file has the line.
     """
+    terminal = _terminal(stream)
 
     def write(line: str) -> None:
-        with contextlib.suppress(BrokenPipeError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
             for begin in range(0, len(line), PIPED_AT_ONCE):
-                if not _takes(stream):
+                part = line[begin : begin + PIPED_AT_ONCE]
+                if terminal is not None:
+                    os.write(terminal, part.encode(errors="replace"))
+                elif _takes(stream):
+                    stream.write(part)
+                    stream.flush()
+                else:
                     return
-                stream.write(line[begin : begin + PIPED_AT_ONCE])
-                stream.flush()
 
     return write
+
+
+def _terminal(stream: TextIO) -> int | None:
+    """A way of our own to the terminal of a stream, on which nothing waits: with room for a letter it takes a line."""
+    with contextlib.suppress(AttributeError, OSError, ValueError):
+        return os.open(os.ttyname(stream.fileno()), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    return None
 
 
 def _takes(stream: TextIO) -> bool:

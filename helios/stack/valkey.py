@@ -49,8 +49,7 @@ class EmbeddedValkey:
 
     def stop(self) -> None:
         """End the server; what it holds is on disk before it goes."""
-        pid = self.pid()
-        if pid is not None:
+        for pid in children.processes_in(self.data_dir):
             children.end(pid, first=signal.SIGTERM, timeout_s=STOP_TIMEOUT_S)
 
     def pid(self) -> int | None:
@@ -90,7 +89,9 @@ class EmbeddedValkey:
         return [word for key, value in options.items() for word in (f"--{key}", value)]
 
     def _answers(self) -> bool:
-        return self._ask("PING").startswith("+PONG")
+        """Whether it has loaded what it holds; it answers on a full disk, too, or while a script runs: by an error."""
+        answer = self._ask("PING")
+        return answer.startswith(("+", "-")) and not answer.startswith("-LOADING")
 
     def _ask(self, command: str) -> str:
         """The beginning of the answer; empty while the server does not answer. Loads no client library for it."""

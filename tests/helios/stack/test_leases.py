@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import psycopg2
 import pytest
+import redis
 
 from helios.env import Env
 from helios.stack import children, endpoints, leases, servers, stop
@@ -173,6 +174,22 @@ def test_who_wants_servers_that_are_held_up_waits_for_them_and_ends_none(make_en
         with ThreadPoolExecutor() as asking:
             assert [*asking.map(lambda one: one.start(), both)] == [False, False]
         assert [one.pid() for one in both] == pids
+
+
+def test_a_valkey_that_answers_by_an_error_is_there(make_env: MakeEnv) -> None:
+    env = make_env()
+    with Lease(env):
+        valkey = embedded_servers(env).valkey
+        assert valkey is not None
+        client = redis.Redis.from_url(valkey.url())
+        client.config_set("busy-reply-threshold", 10)
+        with ThreadPoolExecutor() as beside:
+            endless = beside.submit(client.eval, "while 1 do end", 0)
+            assert children.wait_until(lambda: valkey._ask("PING").startswith("-BUSY"), timeout_s=30)
+            assert valkey.start() is False
+            assert len(children.processes_in(valkey.data_dir)) == 1
+            redis.Redis.from_url(valkey.url()).script_kill()
+            assert isinstance(endless.exception(), redis.ResponseError)
 
 
 def test_a_server_that_is_killed_runs_again_while_somebody_holds_a_lease(make_env: MakeEnv) -> None:
