@@ -37,7 +37,8 @@ def stamp(moment: datetime) -> np.datetime64:
 
 def microseconds(moment: datetime) -> int:
     """An aware datetime since 1970."""
-    return (moment - _EPOCH) // _MICROSECOND
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 def begun(at: datetime, length: timedelta) -> datetime:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -44,21 +44,21 @@ def store_trades(rows: Sequence[TradeRow]) -> int:
         ensure_partitions("market_trades", "month", min(firsts), max(lasts))
         hold(*(f"market_trades {symbol}" for symbol in symbols))
         cursor.execute(_KEPT, [symbols, firsts, lasts])
-        fresh = _fresh(rows, cursor)
+        fresh = _fresh(rows, cursor.fetchall())
         at = np.datetime_as_string(np.array([row[1] for row in fresh], "datetime64[us]"), timezone="UTC").tolist()
         lines = [f"{s}\t{ts}\t{i}\t{side}\t{p!r}\t{q!r}\n" for ts, (s, _, i, side, p, q) in zip(at, fresh, strict=True)]
         cursor.copy_expert(_COPY, io.StringIO("".join(lines)))
     return len(fresh)
 
 
-def _fresh(rows: Sequence[TradeRow], kept: Iterable[TradeRow]) -> list[TradeRow]:
+def _fresh(rows: Sequence[TradeRow], kept: Sequence[TradeRow]) -> list[TradeRow]:
     """The rows that are not kept, each with an id.
 
     A trade is known by its venue's id where it has one. One without gets an id of its moment and a number, and is known
     by its figures: so many alike as are kept are these. A kept one without an id may be told with one later.
     """
     known, found = set[tuple[str, int, str]](), list[TradeRow]()
-    nameless, named = {row[:2] for row in rows if not row[2]}, {row[:3] for row in rows if row[2]}
+    nameless, named = {row[:2] for row in rows if kept and not row[2]}, {row[:3] for row in rows if row[2]}
     alike, unnamed, n_made = Counter[Any](), Counter[Any](), Counter[tuple[str, int]]()
     for symbol, at, name, *figures in kept:
         known.add((symbol, at, name))
@@ -82,7 +82,7 @@ def _fresh(rows: Sequence[TradeRow], kept: Iterable[TradeRow]) -> list[TradeRow]
             found.append(row)
             continue
         number = n_made.get((symbol, at), 0)
-        while (symbol, at, f"{at}-{number}") in named:  # a venue may name its own so
+        while named and (symbol, at, f"{at}-{number}") in named:  # a venue may name its own so
             number += 1
         n_made[symbol, at] = number + 1
         found.append((symbol, at, f"{at}-{number}", side, price, quantity))

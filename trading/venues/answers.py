@@ -51,14 +51,14 @@ class Answers:
 
     def number(self, row: Any, name: str) -> float:
         """A figure of a market, as a number or as text."""
-        value = self.field(row, name, "its figures")
-        try:
+        try:  # two of each trade of a stream: what is asked first is what is usual
+            value = row[name]
             found = float(value)
-        except (TypeError, ValueError, OverflowError):
-            found = math.nan
-        if isinstance(value, bool) or not 0 <= found <= MOST_NUMBER or not _plain(value):
-            raise Transient(f"{self.venue} must tell {name} as a number from 0 to {MOST:f}, was {shown(value)!r}")
-        return found
+            if 0 <= found <= MOST_NUMBER and not isinstance(value, bool) and _plain(value):
+                return found
+        except (KeyError, TypeError, ValueError, OverflowError):
+            value = self.field(row, name, "its figures")
+        raise Transient(f"{self.venue} must tell {name} as a number from 0 to {MOST:f}, was {shown(value)!r}")
 
     def loose(self, row: Any, name: str) -> float:
         """The same, NaN where it is no figure of a market: its bar or trade breaks a rule, and no other one with it."""
