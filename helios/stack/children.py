@@ -242,15 +242,16 @@ def reap(pid: int) -> bool:
     return False
 
 
-def processes_in(folder: Path) -> list[int]:
-    """Ids of the processes whose working folder is `folder`."""
+def processes_in(folder: Path, program: str = "") -> list[int]:
+    """Ids of the processes whose working folder is `folder`; of one program, where it is named."""
     import psutil  # noqa: PLC0415 - where processes are looked for: most commands look for none
 
     wanted = str(folder.resolve())
     found: list[int] = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            if process.cwd() == wanted and process.status() != psutil.STATUS_ZOMBIE:
+            other = program and process.name() != program
+            if not other and process.cwd() == wanted and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
     return found
 

