@@ -26,6 +26,7 @@ from helios.terminal import shown
 SERVICE_USER = "pgserver"
 LONGEST_PAUSE_S = 30.0
 LONGEST_LINE = 1_048_576  # bytes of a child's line, or of the end of a log; a longer one comes in parts
+SILENT_S = 5.0  # for so long a server is asked: one that says nothing loads, recovers, or hangs
 STABLE_AFTER_S = 60.0  # what lived for so long begins with the shortest pause again
 _PR_SET_PDEATHSIG = 1
 _ours: dict[int, subprocess.Popen[bytes]] = {}  # kept until collected, so that none stays a zombie

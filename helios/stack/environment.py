@@ -13,6 +13,9 @@ from helios.stack import endpoints
 def load_env() -> Env:
     """The settings from the environment and `.env`. Raises: SettingsError with one sentence."""
     env = get_env()
+    if env.embedded_postgres:  # what a shell has set for another server, libpq would take for ours
+        for name in [each for each in os.environ if each.startswith("PG")]:
+            del os.environ[name]
     try:
         _close(env.var_dir)
         env.resolved_secret_key()

@@ -62,7 +62,7 @@ def dismiss(var_dir: Path) -> None:
 
 def forget(var_dir: Path) -> None:
     """Remove the note."""
-    _path(var_dir).unlink(missing_ok=True)
+    leases.remove(_path(var_dir))
 
 
 def _start(var_dir: Path) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from helios import liveness
 
@@ -18,9 +19,16 @@ def folder_of(var_dir: Path) -> Path:
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Servers start and stop, and leases come and go, one after the other."""
-    with (folder / "lock").open("w") as handle:
+    with _opened(folder / "lock") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+def _opened(lock: Path) -> IO[str]:
+    try:
+        return lock.open("w")
+    except OSError:
+        return lock.open()  # the file system has become read-only
 
 
 def take(path: Path) -> None:
@@ -40,5 +48,11 @@ def _holds(path: Path) -> bool:
     with contextlib.suppress(OSError):
         if liveness.birth(int(path.name)) == str(path.readlink()):
             return True
-    path.unlink(missing_ok=True)
+    remove(path)
     return False
+
+
+def remove(path: Path) -> None:
+    """Forget a lease; where nothing can be written, whoever asks for its process finds none."""
+    with contextlib.suppress(OSError):
+        path.unlink()

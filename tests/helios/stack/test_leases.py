@@ -9,16 +9,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
 
 import psutil
 import psycopg2
 import pytest
-import redis
 
 from helios.env import Env
 from helios.stack import children, endpoints, leases, servers, stop
@@ -160,50 +157,6 @@ def test_a_lease_is_taken_where_not_a_byte_can_be_written(make_env: MakeEnv) -> 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert found == [os.getpid()]
-
-
-def test_who_wants_servers_that_are_held_up_waits_for_them_and_ends_none(make_env: MakeEnv) -> None:
-    env = make_env()
-    with Lease(env):
-        both = embedded_servers(env).named().values()
-        pids = [one.pid() or 0 for one in both]
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)  # as one that recovers, or loads what it holds
-        going_on = threading.Timer(6, lambda: [os.kill(pid, signal.SIGCONT) for pid in pids])  # one look takes 5 s
-        going_on.start()
-        with ThreadPoolExecutor() as asking:
-            assert [*asking.map(lambda one: one.start(), both)] == [False, False]
-        assert [one.pid() for one in both] == pids
-
-
-def test_who_works_in_a_servers_folder_is_none_of_it(make_env: MakeEnv) -> None:
-    env = make_env()
-    with Lease(env):
-        both = embedded_servers(env).named().values()
-        others = [subprocess.Popen(["sleep", "60"], cwd=one.data_dir) for one in both]
-        for one in both:
-            os.kill(before := one.pid() or 0, signal.SIGKILL)
-            assert children.wait_until(lambda: one.pid() not in (None, before) and one._answers(), timeout_s=30)  # noqa: B023
-    for other in others:
-        assert other.poll() is None
-        other.kill()
-        other.wait()
-
-
-def test_a_valkey_that_answers_by_an_error_is_there(make_env: MakeEnv) -> None:
-    env = make_env()
-    with Lease(env):
-        valkey = embedded_servers(env).valkey
-        assert valkey is not None
-        client = redis.Redis.from_url(valkey.url())
-        client.config_set("busy-reply-threshold", 10)
-        with ThreadPoolExecutor() as beside:
-            endless = beside.submit(client.eval, "while 1 do end", 0)
-            assert children.wait_until(lambda: valkey._ask("PING").startswith("-BUSY"), timeout_s=30)
-            assert valkey.start() is False
-            assert len(children.processes_in(valkey.data_dir)) == 1
-            redis.Redis.from_url(valkey.url()).script_kill()
-            assert isinstance(endless.exception(), redis.ResponseError)
 
 
 def test_a_server_that_is_killed_runs_again_while_somebody_holds_a_lease(make_env: MakeEnv) -> None:
