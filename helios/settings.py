@@ -274,7 +274,7 @@ CELERY_TASK_ROUTES = {
     "celery.backend_cleanup": {"queue": "maintenance"},
 }
 CELERY_TIMEZONE = "UTC"
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "helios.beat:Scheduler"
 _EVERY_S = {
     "tick": ("tiers.tick", 5.0),
     "recover": ("tiers.recover", 15.0),

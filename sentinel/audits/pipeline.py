@@ -13,7 +13,8 @@ def _severity(mode: Mode) -> Severity:
 
 
 def _age_s(snapshot: Snapshot, since: datetime) -> float:
-    return (snapshot.taken_at - since).total_seconds()
+    """How far a moment is; one that is yet to come is of a clock that was set back, and no younger for it."""
+    return abs((snapshot.taken_at - since).total_seconds())
 
 
 def cycles(snapshot: Snapshot, limits: Limits) -> list[Finding]:

@@ -51,7 +51,9 @@ def beat(snapshot: Snapshot, limits: Limits) -> list[Finding]:
         message, observed = "beat has never sent a heartbeat", "never"
     else:
         age_s = (snapshot.taken_at - snapshot.beat_at).total_seconds()
-        if age_s <= limits.heartbeat_age_s:
+        if abs(age_s) <= limits.heartbeat_age_s:
             return []
         message, observed = f"the last heartbeat of beat is {age_s:.0f} s old", f"{age_s:.0f} s"
+        if age_s < 0:
+            message = f"the last heartbeat of beat is of a time {-age_s:.0f} s from now: the clock was set back"
     return [Finding(code="BEAT_SILENT", severity=_severity(snapshot), message=message, observed=observed, limit=limit)]

@@ -9,7 +9,7 @@ from functools import partial
 import celery
 from billiard.exceptions import SoftTimeLimitExceeded
 from django.db import transaction
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
@@ -93,8 +93,9 @@ def recover(*, stalled_s: float) -> int:
     keeps its messages; after `MAX_REDRIVES` attempts without progress the cycle ends as FAILED. Last, the venue is
     asked about the orders that ended cycles have left unclear. What fails for one cycle keeps no other one waiting.
     """
-    now = timezone.now()
-    stuck = PipelineCycle.objects.filter(status=Status.RUNNING, progressed_at__lt=now - timedelta(seconds=stalled_s))
+    now, wait = timezone.now(), timedelta(seconds=stalled_s)
+    stalled = Q(progressed_at__lt=now - wait) | Q(progressed_at__gt=now + wait)  # or the clock was set back
+    stuck = PipelineCycle.objects.filter(stalled, status=Status.RUNNING)
     found = [_alone(cycle, partial(_redrive, cycle, now=now, stalled_s=stalled_s)) for cycle in _first(stuck)]
     for ended in _first(outbox.left_behind()):
         _alone(ended, partial(_ask_again, ended))
@@ -119,7 +120,7 @@ def _alone(cycle: PipelineCycle, work: Callable[[], bool]) -> bool:
 def _redrive(cycle: PipelineCycle, *, now: datetime, stalled_s: float) -> bool:
     """Send a cycle's chain again, or end it, if it has waited long enough; whether it was sent."""
     wait_s = min(stalled_s * 2 ** min(cycle.redriven, MAX_REDRIVES), max(stalled_s, MAX_WAIT_S))
-    if now - cycle.progressed_at < timedelta(seconds=wait_s):
+    if abs(now - cycle.progressed_at) < timedelta(seconds=wait_s):
         return False
     with transaction.atomic():
         owner = PipelineCycle.objects.select_for_update(of=("self",), skip_locked=True)
