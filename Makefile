@@ -11,8 +11,9 @@ PIP := $(PY) -m pip install --disable-pip-version-check --quiet
 # Of the tests: more than cores, since some wait for processes; each computes in one thread.
 WORKERS ?= 3
 SOURCES := helios trading tiers sentinel tests bench examples celery_app.py manage.py
-# Values that look like production, for Django's deployment check; nothing connects to them.
+# Servers of one's own under HELIOS_VAR_DIR, whatever `.env` names.
 OWN := HELIOS_DATABASE_URL=embedded HELIOS_REDIS_URL=embedded
+# Values that look like production, for Django's deployment check; nothing connects to them.
 LIKE_PROD := HELIOS_ENVIRONMENT=prod HELIOS_DEBUG=0 HELIOS_ALLOWED_HOSTS=helios.example \
 	HELIOS_DATABASE_URL=postgresql://helios@db/helios HELIOS_REDIS_URL=redis://queue:6379/0 HELIOS_TRUSTED_PROXIES=1
 

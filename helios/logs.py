@@ -7,8 +7,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import gzip
 import io
 import itertools
 import json
@@ -16,13 +14,11 @@ import logging
 import os
 import re
 import select
-import shutil
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, TextIO, cast
 from urllib.parse import unquote, urlsplit
 
@@ -32,11 +28,9 @@ from pydantic import SecretStr
 from helios import outage
 from helios.env import Env, get_env
 from helios.errors import HeliosError, error_text, trace
+from helios.log_files import RotatingFile
 from helios.redaction import Redactor, printable, redactor, shortened
 
-ROTATE_BYTES = 10 * 1024 * 1024
-KEEP_FILES = 30
-MODE = 0o640
 PIPED_AT_ONCE = 1_000  # letters, of at most 4 bytes: for so much there is room where a pipe takes anything
 LONGEST_LINE = 10_000  # letters that wait for the end of a printed line
 ALWAYS_SHOWN = frozenset({"cycle.ended"})  # on consoles that are otherwise left to warnings
@@ -46,88 +40,6 @@ _OF_REFUSED = 200  # letters of a line about one: no rate counts them
 _SHORTEST_SECRET = 6  # shorter values would blank ordinary words
 
 _SECRET_NAME = re.compile(r"(SECRET|PASSWORD|TOKEN|API_KEY|PRIVATE_KEY)")
-
-
-def opened(path: Path, flags: int = os.O_APPEND) -> int:
-    """The descriptor of a log to write to, which its user and group alone may read. Raises: OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | flags, MODE)
-    with contextlib.suppress(PermissionError):  # somebody else's
-        os.fchmod(descriptor, MODE)
-    return descriptor
-
-
-class RotatingFile:
-    """A log file that several processes may share, forked ones too.
-
-    A line is one write under a shared lock on the file. Whoever sees the file over its size takes the lock alone,
-    renames the file and packs it; the others notice that the name has a new file behind it. There is no queue
-    and no thread that a killed worker could block, and the kernel lets go of a dead process's lock.
-    """
-
-    def __init__(self, path: Path, *, rotate_bytes: int = ROTATE_BYTES, keep: int = KEEP_FILES) -> None:
-        """Open `path` for appending; makes its folder. Raises: OSError."""
-        self._path, self._rotate_bytes, self._keep = path, rotate_bytes, keep
-        self._open()
-
-    def write(self, line: str) -> None:
-        """Append one finished line."""
-        if self._opened_by != os.getpid():
-            self._reopen()  # a lock taken before a fork belongs to both sides
-        try:  # a full disk leaves no lock behind, on which whoever rotates the file would wait
-            fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-            while not self._is_current():
-                self._reopen()
-                fcntl.flock(self._descriptor, fcntl.LOCK_SH)
-            os.write(self._descriptor, line.encode(errors="replace"))
-            full = os.fstat(self._descriptor).st_size >= self._rotate_bytes
-        finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-        if full:
-            self.rotate()
-
-    def rotate(self) -> None:
-        """Pack the file under a dated name and drop the oldest packed ones; the next line begins a new file."""
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        stem, suffix = self._path.stem, self._path.suffix
-        old = self._path.with_suffix(f".{stamp}{suffix}")
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-            first = self._is_current()  # otherwise another process was faster
-            if first:
-                self._path.rename(old)
-        finally:
-            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-        if first:
-            packed = opened(old.with_name(f"{old.name}.gz"), os.O_TRUNC)
-            with (
-                old.open("rb") as source,
-                os.fdopen(packed, "wb") as file,
-                gzip.GzipFile(old.name, "wb", compresslevel=5, fileobj=file) as target,
-            ):
-                shutil.copyfileobj(source, target)
-            old.unlink()
-            for outdated in sorted(self._path.parent.glob(f"{stem}.*{suffix}*"))[: -self._keep]:
-                outdated.unlink(missing_ok=True)
-
-    def close(self) -> None:
-        """Release the file."""
-        os.close(self._descriptor)
-
-    def _open(self) -> None:
-        self._descriptor = opened(self._path)
-        self._opened_by = os.getpid()
-
-    def _reopen(self) -> None:
-        before = self._descriptor
-        self._open()
-        os.close(before)
-
-    def _is_current(self) -> bool:
-        try:
-            return self._path.stat().st_ino == os.fstat(self._descriptor).st_ino
-        except FileNotFoundError:
-            return False
 
 
 class Printed(io.TextIOBase):
@@ -261,8 +173,7 @@ def configure(component: str, *, console_level: str | None = None) -> None:
         except Exception as error:  # noqa: BLE001 - loguru would print all of the record, its secrets too
             if now_and_then(n := next(lost)):
                 why = redact(printable(error_text(error)))
-                with contextlib.suppress(OSError):
-                    console(f"{component} cannot write its log, has lost {n} lines: {why}\n")
+                console(f"{component} cannot write its log, has lost {n} lines: {why}\n")
 
     logger.add(sink, level=env.log_level, **options)
     _take_over(env.log_level)
@@ -341,17 +252,25 @@ def _console(stream: TextIO) -> Callable[[str], object]:
     One that takes nothing, as of a supervisor or a terminal that is stopped, is none to wait: the file has the line.
     """
     terminal = _terminal(stream)
+    end = ""  # of a line that was cut off
+
+    def took(part: str) -> bool:
+        nonlocal end
+        if terminal is None:
+            if not _takes(stream):
+                return False
+            stream.write(part)
+            stream.flush()
+        elif os.write(terminal, data := part.encode(errors="replace")) < len(data):
+            end = "\n"
+            return False
+        end = "\n" * (not part.endswith("\n"))
+        return True
 
     def write(line: str) -> None:
         with contextlib.suppress(OSError, ValueError):
             for begin in range(0, len(line), PIPED_AT_ONCE):
-                part = line[begin : begin + PIPED_AT_ONCE]
-                if terminal is not None:
-                    os.write(terminal, part.encode(errors="replace"))
-                elif _takes(stream):
-                    stream.write(part)
-                    stream.flush()
-                else:
+                if not took(end * (begin == 0) + line[begin : begin + PIPED_AT_ONCE]):
                     return
 
     return write

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
+import fcntl
 import importlib.util
 import os
 import pwd
@@ -12,14 +14,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
 from helios import liveness
 from helios.errors import HeliosError
-from helios.logs import opened, redact
+from helios.log_files import opened
+from helios.logs import redact
 from helios.redaction import printable
 from helios.terminal import shown
 
@@ -99,8 +102,9 @@ def spawn(
     cwd: Path,
     identity: pwd.struct_passwd | None = None,
     die_with_parent: signal.Signals | None = None,
+    holds: int | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a process in a session of its own with its output appended to `log`."""
+    """Start a process in a session of its own with its output appended to `log`; it `holds` an open file."""
     with os.fdopen(opened(log), "ab") as output:
         process = subprocess.Popen(
             argv,
@@ -109,11 +113,31 @@ def spawn(
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=() if holds is None else (holds,),
             **as_user(identity),
             preexec_fn=_dying_with_parent(die_with_parent) if die_with_parent else None,  # noqa: PLW1509 - prctl only
         )
     _ours[process.pid] = process
     return process
+
+
+@contextlib.contextmanager
+def claim(folder: Path) -> Iterator[int]:
+    """The right to write to a folder, for a server to hold as long as it or a child of its lives.
+
+    Processes of other containers are not to be seen from here, but what they hold is. Raises: StackError for one that
+    is held.
+    """
+    handle = os.open(folder.with_name(f"{folder.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            why = "must be used by no other server, is by one that cannot be seen from here, as of another container"
+            raise StackError(f"{folder} {why}") from None
+        yield handle
+    finally:
+        os.close(handle)
 
 
 def piped(
@@ -137,8 +161,13 @@ def piped(
     )
     streams = ((process.stdout, out), (process.stderr, err))
     readers = [threading.Thread(target=_read, args=each, daemon=True) for each in streams]
-    for reader in readers:
-        reader.start()
+    try:
+        for reader in readers:
+            reader.start()
+    except RuntimeError as error:  # no thread is to be had
+        process.kill()
+        process.wait()
+        raise OSError(errno.EAGAIN, str(error)) from error
     return process, readers
 
 
@@ -169,16 +198,6 @@ def wait_until(condition: Callable[[], bool], *, timeout_s: float, every_s: floa
         if time.monotonic() > deadline:
             return False
         time.sleep(every_s)
-    return True
-
-
-def answers_in_time(answers: Callable[[], bool], pid: Callable[[], int | None], *, timeout_s: float) -> bool:
-    """Whether a server answers, if need be once it has loaded or recovered; False where none runs, or one hangs."""
-    deadline = time.monotonic() + timeout_s
-    while not answers():
-        if pid() is None or time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
     return True
 
 
@@ -247,14 +266,25 @@ def processes_in(folder: Path, program: str = "") -> list[int]:
     """Ids of the processes whose working folder is `folder`; of one program, where it is named."""
     import psutil  # noqa: PLC0415 - where processes are looked for: most commands look for none
 
-    wanted = str(folder.resolve())
-    found: list[int] = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            other = program and process.name() != program
-            if not other and process.cwd() == wanted and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-    return found
+    return [each.pid for each in psutil.process_iter() if runs_in(each.pid, folder, program, unseen=False)]
+
+
+def runs_in(pid: int, folder: Path, program: str = "", *, unseen: bool = True) -> bool:
+    """Whether that process has `folder` as its working folder; `unseen`: where that may not be looked at.
+
+    Another user's may not be by a root that a container has left no right to.
+    """
+    import psutil  # noqa: PLC0415 - as above
+
+    try:
+        process = psutil.Process(pid)
+        if (program and process.name() != program) or process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        return folder.samefile(process.cwd())
+    except psutil.AccessDenied:
+        return unseen
+    except (psutil.Error, OSError):
+        return False
 
 
 def tail(log: Path, lines: int = 15) -> str:

@@ -48,23 +48,12 @@ _NUMBERS: Final = {  # of events
     *("received", "retries", "runtime", "timestamp", "utcoffset"),
 }
 _LEAST, _LARGEST = -24, 1e11  # hours of a zone, seconds of a year that can be shown
+_NAMES: Final = {"hostname", "uuid", "type"}
 _FIELDS: Final = {
-    *_NUMBERS,
-    *(
-        "args",
-        "eta",
-        "exception",
-        "exchange",
-        "expired",
-        "expires",
-        "hostname",
-        "kwargs",
-        "loadavg",
-        "name",
-        "parent_id",
-    ),
-    *("queue", "requeue", "result", "root_id", "routing_key", "signum", "sw_ident", "sw_sys", "sw_ver", "terminated"),
-    *("traceback", "type", "uuid"),
+    *(_NUMBERS | _NAMES),
+    *("args", "eta", "exception", "exchange", "expired", "expires", "kwargs", "loadavg", "name", "parent_id", "queue"),
+    *("requeue", "result", "root_id", "routing_key", "signum", "sw_ident", "sw_sys", "sw_ver", "terminated"),
+    "traceback",
 }
 _known: MutableSet[IOStream] = WeakSet()  # connections that had the login
 
@@ -132,16 +121,16 @@ def hear_events_of_celerys_kind() -> None:
 
 def _of_its_type(name: str, value: Any) -> bool:
     if name == "loadavg":
-        return isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value)
-    if isinstance(value, str) and not storable(value):  # half a surrogate pair, which no page can hold
-        return False
-    if name in {"hostname", "uuid", "type"}:
-        return isinstance(value, str)
+        return isinstance(value, list | tuple) and all(map(_is_number, value))
+    if isinstance(value, str):
+        return name not in _NUMBERS and storable(value)  # half a surrogate pair is on no page
     if value is None:
-        return name not in _NUMBERS or name in {"retries", "runtime"}
-    if name in _NUMBERS:
-        return isinstance(value, int | float) and _LEAST <= value <= _LARGEST
-    return isinstance(value, str | int | float)
+        return name in {"retries", "runtime"} or name not in _NUMBERS | _NAMES
+    return name not in _NAMES and _is_number(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and _LEAST <= value <= _LARGEST
 
 
 def name_the_queues() -> None:

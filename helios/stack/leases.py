@@ -31,22 +31,29 @@ def _opened(lock: Path) -> IO[str]:
         return lock.open()  # the file system has become read-only
 
 
+def path_of(folder: Path, pid: int) -> Path:
+    """The lease of a process, by its number and by what numbers it: a container counts anew."""
+    numbering = Path("/proc/self/ns/pid")
+    return folder / f"{pid}.{numbering.stat().st_ino if numbering.exists() else 0}"
+
+
 def take(path: Path) -> None:
     """Write this process's lease, a link to when it began: whole or not at all, and where a disk is full, too."""
     path.unlink(missing_ok=True)
-    path.symlink_to(liveness.birth(int(path.name)) or "")
+    path.symlink_to(liveness.birth(int(path.stem)) or "unknown")
 
 
 def living(folder: Path) -> list[int]:
-    """Ids of the processes that hold a lease now."""
+    """Ids of the processes that hold a lease now; what other containers hold is theirs."""
+    ours = path_of(folder, 0).suffix
     found = folder.iterdir() if folder.is_dir() else iter(())
-    return sorted(int(path.name) for path in found if path.name.isdecimal() and _holds(path))
+    return sorted(int(path.stem) for path in found if path.suffix == ours and _holds(path))
 
 
 def _holds(path: Path) -> bool:
     """Whether the lease's process still lives; forgets the lease when not."""
     with contextlib.suppress(OSError):
-        if liveness.birth(int(path.name)) == str(path.readlink()):
+        if liveness.birth(int(path.stem)) == str(path.readlink()):
             return True
     remove(path)
     return False

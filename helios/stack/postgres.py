@@ -87,21 +87,24 @@ class EmbeddedPostgres:
         `die_with_us` has the kernel end the server when this process dies, however it dies.
         Raises: StackError with one sentence when the server cannot start.
         """
-        if self.pid() is not None and children.answers_in_time(self._answers, self.pid, timeout_s=START_TIMEOUT_S):
+        if self._is_there():
             return False
         identity = children.service_identity()
         bin_dir = reachable_binaries(identity)
         self._make_folders(identity)
-        self._clear_leftovers()
-        self._initialise(bin_dir, identity)
-        self._write_settings()
-        process = children.spawn(
-            [str(bin_dir / PROGRAM), "-D", str(self.data_dir)],
-            log=self.log,
-            cwd=self.data_dir,
-            identity=identity,
-            die_with_parent=signal.SIGQUIT if die_with_us else None,
-        )
+        self._end_leftovers()
+        with children.claim(self.data_dir) as lock:
+            self._forget_leftovers()
+            self._initialise(bin_dir, identity)
+            self._write_settings()
+            process = children.spawn(
+                [str(bin_dir / PROGRAM), "-D", str(self.data_dir)],
+                log=self.log,
+                cwd=self.data_dir,
+                identity=identity,
+                die_with_parent=signal.SIGQUIT if die_with_us else None,
+                holds=lock,
+            )
         children.await_ready(process, self._answers, name="PostgreSQL", log=self.log, timeout_s=START_TIMEOUT_S)
         try:
             self._make_database()
@@ -126,7 +129,7 @@ class EmbeddedPostgres:
             pid = int((self.data_dir / "postmaster.pid").read_bytes().split(b"\n", 1)[0])
         except (OSError, ValueError):
             return None
-        return pid if pid in children.processes_in(self.data_dir, PROGRAM) else None
+        return pid if children.runs_in(pid, self.data_dir, PROGRAM) else None
 
     def clients(self) -> int:
         """Connections that others hold; 0 when it does not run, 1 for one that runs and cannot be asked."""
@@ -174,22 +177,27 @@ class EmbeddedPostgres:
         with self._cursor("helios") as cursor:
             cursor.execute(_HAND_ON, {"owner": OWNER})
 
+    def _is_there(self) -> bool:
+        """Whether it answers, if need be once it has recovered; False where none runs, or hangs."""
+        children.wait_until(lambda: self._answers() or self.pid() is None, timeout_s=START_TIMEOUT_S, every_s=0.5)
+        return self._answers()
+
     def _answers(self) -> bool:
         """Whether it takes connections, or would if it had one left: others work with it then.
 
         Asked without libpq, whose refusals may be those of whoever asks. Raises: OSError where there is no socket left.
         Source: PostgreSQL documentation, "Message Formats".
         """
-        client = socket.socket(socket.AF_UNIX)
+        client, found = socket.socket(socket.AF_UNIX), False
         with contextlib.suppress(OSError), client:
             client.settimeout(children.SILENT_S)
             client.connect(str(self.socket_dir / ".s.PGSQL.5432"))
             asked = b"user\0postgres\0database\0postgres\0\0"
             client.sendall(struct.pack("!II", 8 + len(asked), 3 << 16) + asked)
             answer = client.recv(4_096)
+            found = answer[:1] == b"R" or (answer[:1] == b"E" and _NOT_YET not in answer)
             client.sendall(b"X" + struct.pack("!I", 4))
-            return answer[:1] == b"R" or (answer[:1] == b"E" and _NOT_YET not in answer)
-        return False
+        return found
 
     def _make_folders(self, identity: struct_passwd | None) -> None:
         for parent in {self.data_dir.parent, self.socket_dir.parent}:
@@ -208,15 +216,18 @@ class EmbeddedPostgres:
             )
         children.make_private(self.socket_dir, identity)
 
-    def _clear_leftovers(self) -> None:
-        """Wait for children of a killed server, then drop the pid and lock files it left.
-
-        PostgreSQL itself trusts any live process with the recorded number, which may be anything after a
-        restart of a container; we know better: all its processes have the data folder as working folder.
-        """
+    def _end_leftovers(self) -> None:
+        """Wait for children of a killed server: all its processes have the data folder as working folder."""
         if not children.wait_until(lambda: not children.processes_in(self.data_dir, PROGRAM), timeout_s=10):
             for pid in children.processes_in(self.data_dir, PROGRAM):
                 children.end(pid, first=signal.SIGQUIT, timeout_s=5)
+
+    def _forget_leftovers(self) -> None:
+        """Drop the pid and lock files of a killed server.
+
+        PostgreSQL itself trusts any live process with the recorded number, which may be anything after a restart of a
+        container; we know better: nobody holds its folder.
+        """
         for stale in (self.data_dir / "postmaster.pid", self.socket_dir / ".s.PGSQL.5432.lock"):
             stale.unlink(missing_ok=True)
 

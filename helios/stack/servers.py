@@ -94,7 +94,7 @@ class Lease:
         self._folder = leases.folder_of(env.var_dir)
         self._locked = partial(leases.locked, self._folder)
         self._owner = os.getpid()
-        self._file = self._folder / str(self._owner)
+        self._file = leases.path_of(self._folder, self._owner)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             children.make_private(self._folder, None)  # else anybody holds its lock, and with it every command

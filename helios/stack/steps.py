@@ -18,7 +18,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
 from helios.console import Console
-from helios.logs import opened, redact
+from helios.log_files import opened
+from helios.logs import redact
 from helios.stack import children
 from helios.stack.children import StackError
 from helios.stack.processes import WORKING_DIRECTORY

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import cycle
+from typing import Self
 
 from rich.table import Table
 
@@ -30,7 +31,8 @@ ADMIN = Step("First administrator", ["ensure_admin", "--json"])
 SAMPLE = "SELECT 1 FROM market_ohlc WHERE source LIKE 'sample:%' LIMIT 1"
 BOOK = Step("Paper book over replayed data", ["demo_book", "--json"])
 
-MOST_LINES = 10_000  # that wait for a console which takes none
+MOST_LINES = 1_000  # that wait for a console which takes none
+LONGEST_SHOWN = 10_000  # letters of a line; its log has all of it
 COLOURS = {
     "web": "cyan",
     "worker": "green",
@@ -52,22 +54,25 @@ def run(env: Env, console: Console) -> int:
     """Set up, supervise until a signal asks for the end, stop everything; the exit status. Raises: StackError."""
     specs = [quietened(spec, env) for spec in processes.everything(env)]
     check_ports(specs, ours=leases.living(leases.folder_of(env.var_dir)))  # before anything is started
-    write, later = log_files(env.var_dir / "logs"), Later(console)
-    emit = partial(later, coloured(console))
-    with Lease(env.model_copy(update={"servers_idle_s": 0.0}), emit):  # Ctrl-C ends everything
-        admin = set_up(env, Steps(console, env.var_dir / "logs", "up"))
-        with until_signalled() as (asked, hurry):
-            runner = Runner(specs, both(emit, write), quietly=write)
-            try:
-                runner.start()
-                _await_web(env, runner, asked)
-                later(console.print, addresses(env, admin))
-                runner.run(asked)
-                later(console.print, "Stopping; press Ctrl-C again to hurry.")
-            finally:
-                runner.stop(hurry)
-    later(console.print, "Everything is stopped.")
-    later.end()
+    write, later, shown = log_files(env.var_dir / "logs"), Later(console), coloured(console)
+
+    def emit(name: str, line: str) -> None:
+        later(shown, name, line[:LONGEST_SHOWN])
+
+    with later:
+        with Lease(env.model_copy(update={"servers_idle_s": 0.0}), emit):  # Ctrl-C ends everything
+            admin = set_up(env, Steps(console, env.var_dir / "logs", "up"))
+            with until_signalled() as (asked, hurry):
+                runner = Runner(specs, both(emit, write), quietly=write)
+                try:
+                    runner.start()
+                    _await_web(env, runner, asked)
+                    later(console.print, addresses(env, admin))
+                    runner.run(asked)
+                    later(console.print, "Stopping; press Ctrl-C again to hurry.")
+                finally:
+                    runner.stop(hurry)
+        later(console.print, "Everything is stopped.")
     return 0
 
 
@@ -127,6 +132,12 @@ class Later:
             self._waiting.put_nowait(partial(show, *given))
         except queue.Full:
             self._n_left_out += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end()
 
     def end(self, timeout_s: float = 2.0) -> None:
         """Have the last shown, where the console takes it by then."""

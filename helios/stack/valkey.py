@@ -32,18 +32,21 @@ class EmbeddedValkey:
 
     def start(self, *, die_with_us: bool = False) -> bool:
         """Start the server unless it runs (then False). Raises: StackError with one sentence."""
-        if children.answers_in_time(self._answers, self.pid, timeout_s=children.SILENT_S) or self.pid() is not None:
+        children.wait_until(lambda: self._answers() or self.pid() is None, timeout_s=children.SILENT_S)
+        if self.pid() is not None or self._answers():
             return False  # one that loads, or hangs, is there: two must never write to one folder
         self.data_dir.mkdir(parents=True, exist_ok=True)
         self.data_dir.chmod(0o700)
         self._make_socket_folder()
-        self.socket.unlink(missing_ok=True)
-        process = children.spawn(
-            [str(binary()), *self._arguments()],
-            log=self.log,
-            cwd=self.data_dir,
-            die_with_parent=signal.SIGTERM if die_with_us else None,
-        )
+        with children.claim(self.data_dir) as lock:
+            self.socket.unlink(missing_ok=True)
+            process = children.spawn(
+                [str(binary()), *self._arguments()],
+                log=self.log,
+                cwd=self.data_dir,
+                die_with_parent=signal.SIGTERM if die_with_us else None,
+                holds=lock,
+            )
         children.await_ready(process, self._answers, name="Valkey", log=self.log, timeout_s=START_TIMEOUT_S)
         return True
 

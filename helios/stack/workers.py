@@ -13,7 +13,8 @@ from kombu.exceptions import OperationalError
 from redis import RedisError
 
 from helios.env import Env, get_env
-from helios.logs import RotatingFile, redact
+from helios.log_files import RotatingFile
+from helios.logs import redact
 from helios.stack import children, endpoints, processes
 from helios.stack.children import StackError
 from helios.stack.processes import ProcessSpec

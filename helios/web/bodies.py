@@ -16,7 +16,7 @@ from helios.web.lifespan import Application, Message, Receive, Send
 LIMIT: Final = 4 * 1_048_576  # bytes; the API reads 1 MiB, a form of the admin 2.5 MB
 DETAIL: Final = f"a body must have at most {LIMIT} bytes, was larger"
 _WORD: Final = rb"[A-Za-z0-9!#$&^_.+-]{1,64}"
-_TYPE: Final = re.compile(rb"(?i)(?!multipart/)%b/%b[ \t]*(;[ \t]*charset=(utf-8|\"utf-8\"))?" % (_WORD, _WORD))
+_TYPE: Final = re.compile(rb"(?i)(?!multipart/)%b/%b[ \t]*(;[ \t]*(charset=(utf-8|\"utf-8\"))?)?" % (_WORD, _WORD))
 TYPE_DETAIL: Final = (
     "Content-Type must be one media type, as application/json, with no parameter but charset=utf-8, was another"
 )

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from helios import logs
-from helios.logs import RotatingFile
+from helios import log_files
+from helios.log_files import RotatingFile
 from tests.support import warm
 
 
@@ -66,11 +66,19 @@ def test_a_line_that_meets_a_full_disk_leaves_no_lock_behind(
     assert (tmp_path / "web.log").read_text().endswith("kept\n")
 
 
+def test_a_line_that_a_disk_took_a_part_of_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, write = RotatingFile(tmp_path / "web.log"), os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:2]))
+    with pytest.raises(OSError, match="No space left"):
+        file.write("lost\n")
+    file.close()
+
+
 def test_a_file_that_cannot_be_opened_anew_stays_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = RotatingFile(tmp_path / "web.log")
     (tmp_path / "web.log").unlink()
     with monkeypatch.context() as full:
-        full.setattr(logs, "opened", refusing)
+        full.setattr(log_files, "opened", refusing)
         with pytest.raises(OSError, match="No space left"):
             file.write("lost\n")
     file.write("kept\n")

@@ -1,8 +1,7 @@
-"""Logs: one file a component, whole lines from many processes, rotation, and no secret anywhere."""
+"""Logs: lines, levels, consoles, and no secret anywhere."""
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
@@ -19,6 +18,7 @@ from helios import logs
 from helios.env import Env
 from helios.errors import HeliosError
 from helios.logs import InterceptHandler, configure, secret_values
+from tests.helios.test_log_files import refusing
 
 Lines = Callable[[], list[str]]
 
@@ -220,6 +220,9 @@ def test_a_console_that_takes_nothing_is_not_waited_for(pair: Callable[[], tuple
             write(f"{number:04} {'x' * (100 + number % 37 * 20)}\n")
         while part := reading.read(1_000):
             text += part
+        write("it is read again\n")
+        text += reading.read(1_000)
+    assert text.endswith("\nit is read again\n")  # whatever was cut off before it
     assert text.startswith(f"0000 {'x' * 100}\n0001 ")
     assert 0 < len(text) <= 65_536
 
@@ -265,9 +268,6 @@ def test_a_line_that_meets_a_full_disk_is_shown_without_its_secrets(
     set_up: Callable[..., Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = set_up("worker", secret_key="the-signing-key")
-
-    def refusing(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as full:
         full.setattr(os, "write", refusing)

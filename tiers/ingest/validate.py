@@ -16,8 +16,8 @@ from tiers.contracts import (
     BoolArray,
     Calendar,
     FloatArray,
+    columns_of,
     concatenated,
-    owners,
     stamp,
     timeframes,
     utc,
@@ -73,22 +73,22 @@ def nothing_to_tell(
     tables: Sequence[BarTable], calendar: Calendar, *, expected: tuple[datetime, datetime], not_after: datetime
 ) -> bool:
     """Whether `validate` would hand back each of these tables as it is, with no problem: all are asked at once."""
-    whole, owner = concatenated(tables), owners(tables)
-    if not keep_the_rules(whole, owner, calendar, not_after=not_after):
+    whole, column = concatenated(tables), columns_of(tables)
+    if not keep_the_rules(whole, column, calendar, not_after=not_after):
         return False
     after, last = map(stamp, expected)
-    inside = owner[(whole.ts > after) & (whole.ts <= last)]
+    inside = column[(whole.ts > after) & (whole.ts <= last)]
     begin, end = calendar.index(whole.timeframe, np.array([after, last]))
     return bool((np.bincount(inside, minlength=len(tables)) == end - begin).all())
 
 
 def keep_the_rules(
-    whole: BarTable, owner: npt.NDArray[np.intp], calendar: Calendar, *, not_after: datetime | None = None
+    whole: BarTable, column: npt.NDArray[np.intp], calendar: Calendar, *, not_after: datetime | None = None
 ) -> bool:
-    """Whether each of several `concatenated` tables rises in time and breaks no rule; `owner` as `owners` has it."""
+    """Whether each of several `concatenated` tables rises in time and breaks no rule; `column` is that of each row."""
     if any(mask.any() for mask, _ in _findings(whole, calendar, not_after)):
         return False
-    return bool(np.all((whole.ts[1:] > whole.ts[:-1]) | (owner[1:] != owner[:-1])))
+    return bool(np.all((whole.ts[1:] > whole.ts[:-1]) | (column[1:] != column[:-1])))
 
 
 Finding = tuple[BoolArray, Callable[[int], Problem]]

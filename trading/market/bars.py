@@ -135,10 +135,10 @@ def union(tables: Sequence[BarTable], timeframe: str) -> Bars:
     """
     times = np.concatenate([np.empty(0, "datetime64[us]"), *(one.ts for one in tables)])
     fields = {name: np.concatenate([np.empty(0), *(getattr(one, name) for one in tables)]) for name in FIELDS}
-    return gridded(tuple(one.symbol for one in tables), timeframe, times, owners(tables), fields)
+    return gridded(tuple(one.symbol for one in tables), timeframe, times, columns_of(tables), fields)
 
 
-def owners(tables: Sequence[BarTable]) -> npt.NDArray[np.intp]:
+def columns_of(tables: Sequence[BarTable]) -> npt.NDArray[np.intp]:
     """Of each row of `concatenated` tables the number of its table."""
     return np.repeat(np.arange(len(tables)), np.array([one.n_rows for one in tables], np.intp))
 

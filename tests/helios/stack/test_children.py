@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from helios.logs import ROTATE_BYTES
+from helios.log_files import ROTATE_BYTES
 from helios.stack import children, workers
 from helios.stack.children import StackError
 from helios.stack.postgres import EmbeddedPostgres

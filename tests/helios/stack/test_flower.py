@@ -225,7 +225,7 @@ def test_an_event_of_other_types_than_celerys_is_none(
         {"freq": None},
         {"heartbeats": 5},
         {"event": 5},
-        *({"hostname": None}, {"hostname": 1}, {"hostname": "\ud800@w"}),
+        *({"hostname": None}, {"hostname": 1}, {"hostname": "\ud800@w"}, {"loadavg": [math.nan]}, {"eta": math.inf}),
         {"local_received": -1e12},
     ],
     ids=lambda forged: ascii(forged)[:40],

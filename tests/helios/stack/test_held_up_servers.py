@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from helios.stack import children, environment
+from helios.stack.children import StackError
 from helios.stack.servers import Lease, embedded_servers
 from tests.helios.stack.test_leases import MakeEnv, running
 
@@ -33,6 +34,20 @@ def test_who_wants_servers_that_are_held_up_waits_for_them_and_ends_none(make_en
         with ThreadPoolExecutor() as asking:
             assert [*asking.map(lambda one: one.start(), both)] == [False, False]
         assert [one.pid() for one in both] == pids
+
+
+def test_a_server_that_cannot_be_seen_keeps_its_folder(make_env: MakeEnv, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As from another container, which sees its files and not its processes."""
+    with Lease(env := make_env()):
+        for server in embedded_servers(env).named().values():
+            os.kill(before := server.pid() or 0, signal.SIGSTOP)
+            with monkeypatch.context() as container:
+                container.setattr(children, "processes_in", lambda *_: [])
+                container.setattr(children, "SILENT_S", 0.5)
+                with pytest.raises(StackError, match="must be used by no other server"):
+                    server.start()
+            assert server.pid() == before
+            os.kill(before, signal.SIGCONT)
 
 
 def test_what_a_shell_has_set_for_another_server_ends_none(make_env: MakeEnv, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,7 +100,7 @@ def test_who_ends_where_nothing_can_be_written_any_more_leaves_no_server(
 
 
 def test_a_valkey_that_answers_by_an_error_is_there(make_env: MakeEnv) -> None:
-    env = make_env()
+    env = make_env(database_url="postgresql://h/x")
     with Lease(env):
         valkey = embedded_servers(env).valkey
         assert valkey is not None

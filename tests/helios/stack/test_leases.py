@@ -124,11 +124,13 @@ def test_a_killed_holder_counts_as_gone(make_env: MakeEnv) -> None:
 
 def test_a_lease_with_a_reused_number_counts_as_gone(make_env: MakeEnv) -> None:
     env = make_env()
-    leases = env.var_dir / "leases"
-    leases.mkdir(parents=True)
-    (leases / "1").write_text("boot:0")  # process 1 lives, but it did not begin in that moment
+    lease = leases.path_of(leases.folder_of(env.var_dir), 1)
+    lease.parent.mkdir(parents=True)
+    lease.symlink_to("boot:0")  # process 1 lives, but it did not begin in that moment
+    another = lease.with_suffix(".1")  # of a container, which has a process 1 of its own
+    another.symlink_to("boot:0")
     assert living_leases(env) == []
-    assert not (leases / "1").exists()
+    assert [path.name for path in lease.parent.iterdir()] == [another.name]
 
 
 def test_a_step_of_the_wall_clock_takes_nobodys_lease(make_env: MakeEnv, monkeypatch: pytest.MonkeyPatch) -> None:

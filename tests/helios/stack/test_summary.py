@@ -115,7 +115,7 @@ def test_the_page_holds_every_part() -> None:
 def test_all_that_stands_beside_the_model_is_on_the_page_and_why_a_figure_has_no_value() -> None:
     text = page(outcome())
     beside = ["class frequencies", "buy and hold", "buy and hold, same volatility"]
-    heads = text.splitlines()[text.splitlines().index(next(line for line in text.splitlines() if "Helios" in line))]
+    heads = next(line for line in text.splitlines() if "Helios" in line)
     assert [cell.strip() for cell in heads.strip("│┃").replace("┃", "│").split("│")] == ["figure", "Helios", *beside]
     assert row(text, "Sharpe ratio") == ["0.70", "1.05", "0.80", "0.80"]
     assert row(text, "Fees paid") == ["5,893.00", "33.00", "-", "-"]

@@ -69,7 +69,13 @@ def test_a_length_that_is_none_is_not_believed(length: bytes) -> None:
 @pytest.mark.parametrize(
     "known",
     [
-        *(b"application/json", b"application/json; charset=utf-8", b'application/json;charset="UTF-8"', b"text/plain"),
+        *(
+            b"application/json",
+            b"application/json;",
+            b"application/json; charset=utf-8",
+            b'application/json;charset="UTF-8"',
+            b"text/plain",
+        ),
         *(b"application/x-www-form-urlencoded", b"application/problem+json"),
     ],
 )

@@ -144,13 +144,13 @@ def _judged(timeframe: str, found: dict[str, dict[int, BarValues]]) -> Bars:
     All are judged at once: hundreds of tables of their own would take several times as long.
     """
     symbols, hours = tuple(found), calendar(ALWAYS_OPEN)
-    bars = [(column, *bar) for column, own in enumerate(found.values()) for bar in sorted(own.items())]
-    column, closes, values = zip(*bars, strict=True)
-    ts, owner, fields = np.array(closes, "datetime64[us]"), np.array(column), np.array(values, float).T
+    bars = [(number, *bar) for number, own in enumerate(found.values()) for bar in sorted(own.items())]
+    numbers, closes, values = zip(*bars, strict=True)
+    ts, column, fields = np.array(closes, "datetime64[us]"), np.array(numbers), np.array(values, float).T
     whole = bar_table(symbols[0], timeframe, ts, [*fields])
-    if keep_the_rules(whole, owner, hours):
-        return gridded(symbols, timeframe, ts, owner, dict(zip(FIELDS, fields, strict=True)))
-    tables = (replace(whole.take(owner == number), symbol=symbol) for number, symbol in enumerate(symbols))
+    if keep_the_rules(whole, column, hours):
+        return gridded(symbols, timeframe, ts, column, dict(zip(FIELDS, fields, strict=True)))
+    tables = (replace(whole.take(column == number), symbol=symbol) for number, symbol in enumerate(symbols))
     judged = [validate(table, hours) for table in tables]
     tell_bad([each for one in judged for each in one.rejected])
     return union([one.table for one in judged if one.table.n_rows], timeframe)
@@ -179,6 +179,7 @@ def tell_many(counted: Mapping[str, int]) -> None:
         n = before + more
         if before < MANY <= n:
             a_day = n * TRADE_BYTES * 86_400 / max(now - since, TELL_S)
+            since = now  # the next hour begins
             data = {"n": n, "gb_a_day": round(a_day / 1e9, 1)}
             logger.bind(symbol=symbol, **data).warning("feed.many_trades")
             events.record(kind="feed.many_trades", severity="warning", source="tiers.feed", subject=symbol, data=data)
