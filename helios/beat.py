@@ -17,7 +17,7 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]  # it has no types
     def tick(self, *given: Any, **named: Any) -> float:
         """Send what is due; returns how many seconds there are until something may be."""
         now = datetime.now(UTC)
-        ahead = [each for each in (self._schedule or {}).values() if each.last_run_at > now + STEP]
+        ahead = [each for each in (self._schedule or {}).values() if each.model.last_run_at > now + STEP]
         for each in ahead:
             each.last_run_at = each.model.last_run_at = now
         if ahead:

@@ -33,10 +33,11 @@ def test_what_ran_in_a_time_that_is_yet_to_come_is_due_as_if_it_had_run_now() ->
     names = {*scheduler.schedule}
     last_runs(scheduler, timezone.now() - timedelta(days=1))
     assert {*sent_in(scheduler, len(names))} == names
-    last_runs(scheduler, timezone.now() + timedelta(hours=3))  # the clock was three hours ahead, and is set back
+    for entry in scheduler.schedule.values():  # the clock was three hours ahead, and is set back
+        entry.model.last_run_at = timezone.now() + timedelta(hours=3)  # beat keeps entries of its own, of these models
     scheduler._heap = [item._replace(time=item.time + 10_800) for item in scheduler._heap]
     assert sent_in(scheduler, 3) == []
-    late = max(entry.last_run_at for entry in scheduler.schedule.values())
+    late = max(entry.model.last_run_at for entry in scheduler.schedule.values())
     assert late <= timezone.now()
     assert max(item.time for item in scheduler._heap) < timezone.now().timestamp() + 2 * 86_400
     last_runs(scheduler, late - timedelta(days=1))
