@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from helios.env import OWN_SERVERS, get_env
+
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
@@ -17,11 +19,10 @@ BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 def main() -> None:
     """Measure on servers of our own under var/bench, so that nobody's data is touched."""
     os.environ["HELIOS_VAR_DIR"] = str(ROOT / "var" / "bench")
-    os.environ["HELIOS_DATABASE_URL"] = os.environ["HELIOS_REDIS_URL"] = "embedded"  # whatever `.env` says
+    os.environ |= OWN_SERVERS  # whatever `.env` says
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "helios.settings")
     import django  # noqa: PLC0415 - after the environment is set
 
-    from helios.env import get_env  # noqa: PLC0415
     from helios.stack import endpoints  # noqa: PLC0415
     from helios.stack.servers import Lease  # noqa: PLC0415
 

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from helios.env import EMBEDDED
+from helios.env import OWN_SERVERS
 from helios.errors import HeliosError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,7 +56,7 @@ def prepare_environment() -> int:
     os.environ["HELIOS_WEB_PORT"] = str(port)
     os.environ["HELIOS_WORKER_CONCURRENCY"] = "1"
     os.environ["DJANGO_SETTINGS_MODULE"] = "helios.settings"
-    os.environ |= dict.fromkeys(("HELIOS_DATABASE_URL", "HELIOS_REDIS_URL"), EMBEDDED)  # whatever `.env` says
+    os.environ |= OWN_SERVERS  # whatever `.env` says
     return port
 
 

@@ -31,6 +31,7 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 ENV_FILE = BASE_DIR / ".env"
 PREFIX = "HELIOS_"
 EMBEDDED = "embedded"
+OWN_SERVERS = dict.fromkeys(("HELIOS_DATABASE_URL", "HELIOS_REDIS_URL"), EMBEDDED)  # variables
 # Names with our prefix that are read elsewhere: what a process is called, the mark of a gate's processes, the
 # examples' token, and where docker compose publishes its ports.
 ELSEWHERE = frozenset(

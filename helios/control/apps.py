@@ -12,4 +12,6 @@ class ControlConfig(AppConfig):
 
     def ready(self) -> None:
         post_migrate.connect(import_module("helios.db.roles").grant, sender=self)
-        connection_created.connect(import_module("helios.db.failures").tell_apart, dispatch_uid="helios.db.errors")
+        connection_created.connect(
+            import_module("helios.db.failures").report_broken_connections, dispatch_uid="helios.db.errors"
+        )

@@ -15,7 +15,7 @@ UNAVAILABLE = (OperationalError, InterfaceError)  # the database is away, or gav
 LONGEST_STATEMENT_S: Final = 30  # of what somebody waits for in front of a page
 
 
-class _Errors(DatabaseErrorWrapper):
+class _BrokenAsOperational(DatabaseErrorWrapper):
     """psycopg2's errors as Django's. What has no code the server never said: the connection broke.
 
     psycopg2 says so by its plain `DatabaseError` where the server crashed while the connection was idle.
@@ -31,9 +31,9 @@ class _Errors(DatabaseErrorWrapper):
         super().__exit__(kind, error, trace)
 
 
-def tell_apart(connection: Any, **_: Any) -> None:
-    """Have a connection that was made tell that it broke from what the server refused."""
-    connection.wrap_database_errors = _Errors(connection)
+def report_broken_connections(connection: Any, **_: Any) -> None:
+    """Have a new connection raise OperationalError where it broke."""
+    connection.wrap_database_errors = _BrokenAsOperational(connection)
 
 
 def lost(error: BaseException) -> bool:

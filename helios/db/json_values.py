@@ -14,7 +14,7 @@ from django.db.models.lookups import Exact
 _KINDS: Final = {"list": ("array", "a list"), "object": ("object", "an object")}
 
 
-def holds(kind: str, table: str, field: str) -> CheckConstraint:
+def shape_check(kind: str, table: str, field: str) -> CheckConstraint:
     """The column holds a JSON list, or object; what stands in it is its reader's to check."""
     name, words = _KINDS[kind]
     found = Func(F(field), function="jsonb_typeof", output_field=TextField())

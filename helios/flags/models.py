@@ -8,7 +8,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 
-from helios.db.json_values import holds
+from helios.db.json_values import shape_check
 from helios.flags.core.definition import Strategy
 
 State = dict[str, Any]  # one flag as plain JSON values, as history and the command line show it
@@ -116,7 +116,7 @@ class FeatureFlag(models.Model):
                 name="feature_flags_gradual_from",
                 violation_error_message="gradual_from must be a whole number from 0 to 100",
             ),
-            *(holds("list", "feature_flags", field) for field in JSON_LISTS),
+            *(shape_check("list", "feature_flags", field) for field in JSON_LISTS),
         ]
 
     def __str__(self) -> str:
@@ -143,7 +143,7 @@ class FlagSegment(models.Model):
                 name="flag_segments_name",
                 violation_error_message="a segment's name must be letters, digits or _ . ~ -",
             ),
-            holds("list", "flag_segments", "constraints"),
+            shape_check("list", "flag_segments", "constraints"),
         ]
 
     def __str__(self) -> str:

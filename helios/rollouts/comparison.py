@@ -92,14 +92,20 @@ def _arms(row: Rollout) -> tuple[dict[str, Any] | None, str | None, str]:
             return arm_numbers(providers.measure(row)), _moment(timezone.now()), ""
         except Exception as error:  # noqa: BLE001 - a report says so and shows what was known last
             problem = f"no measures: {error_text(error)}"
-    kept = last.numbers.get("arms") if last else None
-    if last is None or not kept:
+    if last is None or not last.numbers.get("arms"):
         return None, None, problem
+    kept = kept_arms(last)
+    return kept, _moment(last.at), problem if kept else "the numbers of the last analysis are not those of two arms"
+
+
+def kept_arms(analysis: RolloutAnalysis) -> dict[str, Any] | None:
+    """The arms' numbers of an analysis; None where it has none, or such as nobody can read: a worker writes them."""
+    kept: dict[str, Any] | None = analysis.numbers.get("arms")
     try:
-        table(kept)
-    except UNREAD:  # a worker writes them
-        return None, _moment(last.at), "the numbers of the last analysis are not those of two arms"
-    return kept, _moment(last.at), problem
+        table(kept or {})
+    except UNREAD:
+        return None
+    return kept
 
 
 def _counts(title: str, champion: dict[str, Any], challenger: dict[str, Any], key: str) -> Row:

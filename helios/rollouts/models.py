@@ -9,7 +9,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
 
-from helios.db.json_values import holds
+from helios.db.json_values import shape_check
 from helios.rollouts.core.assignment import Arm, Kind
 from helios.rollouts.core.machine import LIVE, Cause, State, Verdict
 
@@ -112,7 +112,7 @@ class RolloutAnalysis(models.Model):
             models.CheckConstraint(
                 condition=Q(hard=False) | Q(verdict="Failed"), name="rollout_analyses_hard_is_failed"
             ),
-            holds("object", "rollout_analyses", "numbers"),
+            shape_check("object", "rollout_analyses", "numbers"),
         ]
 
     def __str__(self) -> str:
@@ -137,7 +137,7 @@ class RolloutEvent(models.Model):
         indexes: ClassVar = [models.Index(fields=["rollout", "-id"], name="rollout_history_of_rollout")]
         constraints: ClassVar = [
             models.CheckConstraint(condition=~Q(actor=""), name="rollout_history_actor"),
-            holds("object", "rollout_history", "after"),
+            shape_check("object", "rollout_history", "after"),
         ]
 
     def __str__(self) -> str:

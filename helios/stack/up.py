@@ -31,7 +31,7 @@ ADMIN = Step("First administrator", ["ensure_admin", "--json"])
 SAMPLE = "SELECT 1 FROM market_ohlc WHERE source LIKE 'sample:%' LIMIT 1"
 BOOK = Step("Paper book over replayed data", ["demo_book", "--json"])
 
-MOST_LINES = 1_000  # that wait for a console which takes none
+MOST_WAITING = 1_000  # that wait for a console which takes none
 LONGEST_SHOWN = 10_000  # letters of a line; its log has all of it
 COLOURS = {
     "web": "cyan",
@@ -54,7 +54,7 @@ def run(env: Env, console: Console) -> int:
     """Set up, supervise until a signal asks for the end, stop everything; the exit status. Raises: StackError."""
     specs = [quietened(spec, env) for spec in processes.everything(env)]
     check_ports(specs, ours=leases.living(leases.folder_of(env.var_dir)))  # before anything is started
-    write, later, shown = log_files(env.var_dir / "logs"), Later(console), coloured(console)
+    write, later, shown = log_files(env.var_dir / "logs"), ConsoleQueue(console), coloured(console)
 
     def emit(name: str, line: str) -> None:
         later(shown, name, line[:LONGEST_SHOWN])
@@ -113,16 +113,16 @@ def addresses(env: Env, admin: dict[str, str] | None) -> Table:
     return table
 
 
-class Later:
+class ConsoleQueue:
     """Calls what prints, one after the other, in a thread of its own.
 
     A terminal that is paused takes nothing, and whoever waits for it holds up the processes whose lines they read: of
-    more than `MOST_LINES` the further ones are left out, and counted.
+    more than `MOST_WAITING` the further ones are left out, and counted.
     """
 
     def __init__(self, console: Console) -> None:
         self._console = console
-        self._waiting: queue.Queue[Callable[[], object] | None] = queue.Queue(MOST_LINES)
+        self._waiting: queue.Queue[Callable[[], object] | None] = queue.Queue(MOST_WAITING)
         self._n_left_out = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

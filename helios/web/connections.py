@@ -36,7 +36,7 @@ SPARE: Final = 200  # files for all else, and for the connections that are taken
 _open: dict[PatientProtocol, None] = {}  # the oldest first
 _warned = count(1)
 _log = logging.getLogger("uvicorn.error.requests")  # uvicorn warns of each that is none, or asks for another protocol
-_log.setLevel(logging.WARNING)
+_log.setLevel(logging.WARNING)  # at 0 uvicorn would trace each connection
 _log.addFilter(lambda record: record.levelno != logging.WARNING or now_and_then(next(_warned)))
 
 

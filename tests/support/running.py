@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from helios.env import EMBEDDED
+from helios.env import OWN_SERVERS
 from helios.stack import children, endpoints
 from helios.stack.workers import answering
 from tests.support.places import ROOT
@@ -47,7 +47,7 @@ class Up:
     def __init__(self, root: Path, arguments: list[str], **env: str) -> None:
         self.var, self.lines = root / "var", list[str]()
         self.environ = {**os.environ, "HELIOS_VAR_DIR": str(self.var), "HELIOS_WORKER_CONCURRENCY": "1", **env}
-        self.environ |= dict.fromkeys(("HELIOS_DATABASE_URL", "HELIOS_REDIS_URL"), EMBEDDED)
+        self.environ |= OWN_SERVERS
         self.endpoints = endpoints.embedded(self.var)
         self.process = subprocess.Popen(
             [sys.executable, *arguments],

@@ -14,6 +14,7 @@ from helios.api.rollouts import shapes
 from helios.entries import whole
 from helios.errors import HeliosError, kind_of, plain
 from helios.rollouts import providers, selectors, services
+from helios.rollouts.comparison import kept_arms
 from helios.rollouts.core.arm_summary import arm_numbers
 from helios.rollouts.core.assignment import Mode
 from helios.rollouts.core.machine import LIVE, SERVING
@@ -126,8 +127,8 @@ def _numbers(row: Rollout) -> tuple[str, dict[str, Any]]:
     if row.state in SERVING and selectors.step_of(row).kind is not Mode.REPLAY:
         return "decisions", _measured(row)
     last = row.analyses.order_by("-id").first()
-    kept = last.numbers.get("arms") if last else None
-    return ("analysis", kept) if isinstance(kept, dict) else ("none", {})
+    kept = kept_arms(last) if last else None
+    return ("analysis", kept) if kept else ("none", {})
 
 
 def _measured(row: Rollout) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from django.contrib.postgres.operations import AddConstraintNotValid
 from django.db import migrations
 
-from helios.db.json_values import holds
+from helios.db.json_values import shape_check
 
 
 class Migration(migrations.Migration):
     dependencies = [("rollouts", "0004_moves_only_for_workers")]
     operations = [
-        AddConstraintNotValid("rolloutanalysis", holds("object", "rollout_analyses", "numbers")),
-        AddConstraintNotValid("rolloutevent", holds("object", "rollout_history", "after")),
+        AddConstraintNotValid("rolloutanalysis", shape_check("object", "rollout_analyses", "numbers")),
+        AddConstraintNotValid("rolloutevent", shape_check("object", "rollout_history", "after")),
     ]

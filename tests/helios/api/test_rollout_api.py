@@ -11,7 +11,7 @@ from django.utils import timezone
 from helios.errors import Rejected
 from helios.rollouts import services
 from helios.rollouts.core.measures import ArmMeasures
-from helios.rollouts.models import Rollout
+from helios.rollouts.models import Rollout, RolloutAnalysis
 from tests.support.people import Api
 
 pytestmark = pytest.mark.django_db
@@ -205,6 +205,14 @@ def test_the_arms_are_compared_with_their_intervals(rollout: Api, trader: Api) -
     difference = report["difference"]["pnl_bps"]
     assert difference["low"] < difference["estimate"] == pytest.approx(1.0)
     assert difference["estimate"] < difference["high"]
+
+
+@pytest.mark.parametrize("arms", [{}, {"champion": 1}, [1], None])
+def test_numbers_of_an_analysis_that_are_not_those_of_two_arms_are_none(rollout: Api, arms: Any) -> None:
+    row = Rollout.objects.get()
+    RolloutAnalysis.objects.create(rollout=row, step=1, at=timezone.now(), verdict="Success", numbers={"arms": arms})
+    report = rollout.get("rollouts/faster/statistics").json()
+    assert (report["source"], report["champion"], report["difference"]) == ("none", None, None)
 
 
 def test_measures_that_cannot_be_read_are_said_and_no_server_error(rollout: Api, trader: Api, desk: Desk) -> None:

@@ -112,9 +112,9 @@ def test_a_console_that_takes_nothing_holds_up_nobody() -> None:
     source, sink = os.pipe()
     shown: list[str] = []
     with os.fdopen(source) as reading, os.fdopen(sink, "w") as file:
-        later = up.Later(console := Console(file=file, width=200))
+        later = up.ConsoleQueue(console := Console(file=file, width=200))
         emit = partial(later, up.coloured(console))
-        for number in range(3 * up.MOST_LINES):  # 150 bytes each, and nobody reads
+        for number in range(3 * up.MOST_WAITING):  # 150 bytes each, and nobody reads
             emit("web", f"{number:06} {'x' * 130}")
         later.end(timeout_s=0.1)
         reader = threading.Thread(target=lambda: shown.extend(reading))
@@ -123,9 +123,9 @@ def test_a_console_that_takes_nothing_holds_up_nobody() -> None:
         file.close()
         reader.join(60)
     lines = [line.split()[2] for line in shown if line.startswith("web")]
-    assert lines[: up.MOST_LINES] == [f"{number:06}" for number in range(up.MOST_LINES)]
+    assert lines[: up.MOST_WAITING] == [f"{number:06}" for number in range(up.MOST_WAITING)]
     (told,) = [line for line in shown if "left out" in line]
-    assert told.startswith(f"{3 * up.MOST_LINES - len(lines):,} lines are left out here")
+    assert told.startswith(f"{3 * up.MOST_WAITING - len(lines):,} lines are left out here")
 
 
 @pytest.fixture
