@@ -27,13 +27,12 @@ from django_celery_beat.models import (
     SolarSchedule,
 )
 from django_celery_results.models import GroupResult, TaskResult
-from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, AuthenticationForm, UserChangeForm, UserCreationForm
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from helios.errors import Rejected
 from helios.web import tokens
-from helios.web.admin_base import ReadOnlyAdmin
+from helios.web.admin_base import BoundedList, ReadOnlyAdmin
 from helios.web.models import ApiToken
 
 
@@ -65,7 +64,7 @@ for _model in (
 
 
 @admin.register(User)
-class UserAdmin(PlainUserAdmin, ModelAdmin):  # type: ignore[type-arg]
+class UserAdmin(PlainUserAdmin, BoundedList):  # type: ignore[type-arg]
     form = UserChangeForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
@@ -73,7 +72,7 @@ class UserAdmin(PlainUserAdmin, ModelAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Group)
-class GroupAdmin(PlainGroupAdmin, ModelAdmin):
+class GroupAdmin(PlainGroupAdmin, BoundedList):
     """Roles; membership gives their permissions."""
 
 
@@ -89,7 +88,7 @@ class _TokenForm(ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(ApiToken)
-class TokenAdmin(ModelAdmin):
+class TokenAdmin(BoundedList):
     """API tokens. A token is shown once, when it is made; the list shows whose it is, never what it is."""
 
     form = _TokenForm
@@ -135,7 +134,7 @@ class _PeriodicTaskForm(PeriodicTaskForm):
 
 
 @admin.register(PeriodicTask)
-class PeriodicTaskAdmin(PlainPeriodicTaskAdmin, ModelAdmin):
+class PeriodicTaskAdmin(PlainPeriodicTaskAdmin, BoundedList):
     """What beat sends and when: by interval or by crontab."""
 
     fieldsets = (
@@ -159,7 +158,7 @@ class PeriodicTaskAdmin(PlainPeriodicTaskAdmin, ModelAdmin):
 
 
 @admin.register(IntervalSchedule, CrontabSchedule)
-class ScheduleAdmin(ModelAdmin):
+class ScheduleAdmin(BoundedList):
     """Rhythms that periodic tasks refer to."""
 
 

@@ -58,8 +58,8 @@ FieldListFilter.register(
 )
 
 
-class CheckedActions(ModelAdmin):  # type: ignore[misc]
-    """Actions on chosen rows: what comes with one keeps the rules of the API, or nothing is done."""
+class BoundedList(ModelAdmin):  # type: ignore[misc]
+    """A list that nobody can ask for more than a person does; every page of the admin has it."""
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """Django's, which lets a moment that no calendar has, such as the year 99999999999, pass by its own checks.
@@ -95,6 +95,10 @@ class CheckedActions(ModelAdmin):  # type: ignore[misc]
             return HttpResponseRedirect(request.path)
         response: HttpResponse = super().changelist_view(request, extra_context)
         return response
+
+
+class CheckedActions(BoundedList):
+    """Actions on chosen rows: what comes with one keeps the rules of the API, or nothing is done."""
 
     def response_action(self, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         wrong = self._wrong(request)
