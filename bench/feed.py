@@ -40,8 +40,8 @@ def measure() -> list[dict[str, Any]]:
 
 async def _hear(told: Any, clock: Any, stored: dict[tuple[Bar, str], float]) -> dict[Bar, float]:
     """Stream until the venue has told all; returns when it gave each bar to its socket."""
-    from tiers.live.feed import recorder  # noqa: PLC0415 - once Django is set up, as below
-    from tiers.live.feed.session import Session  # noqa: PLC0415
+    from tiers.live.feed.session import Session  # noqa: PLC0415 - once Django is set up, as below
+    from trading.market.coverage import cover  # noqa: PLC0415
     from trading.venues.base import Pair  # noqa: PLC0415
     from trading.venues.valr.stream import Stream  # noqa: PLC0415
 
@@ -52,7 +52,7 @@ async def _hear(told: Any, clock: Any, stored: dict[tuple[Bar, str], float]) -> 
 
     url = await asyncio.to_thread(told.get, timeout=60)
     pairs = [Pair(code=f"P{k}", symbol=f"BENCH{k}") for k in range(N_LISTED)]
-    await asyncio.to_thread(recorder.cover, {pair.symbol: clock.value for pair in pairs})
+    await asyncio.to_thread(cover, {pair.symbol: clock.value for pair in pairs})
     venue = SimpleNamespace(name="BENCH", skew_s=lambda: 0.0, end_waits=lambda: None)
     session = Session(venue, Stream(url), pairs, SimpleNamespace(publish=publish), now_us=lambda: clock.value)
     hearing = asyncio.create_task(session.run())

@@ -48,6 +48,7 @@ for at, letter, number in string.gmatch(stored[4] or '', '(-?%d+)(%a)(%d+)') do
 end
 for name, expiry in string.gmatch(stored[9] or '', '([^:,]+):([^,]+)') do
     if tonumber(expiry) > now then table.insert(permits, {name, tonumber(expiry)}) end
+    if tonumber(expiry) > now + permit_s then permits[#permits][2], changed = now + permit_s, true end
 end
 
 local function move(to, cause)
@@ -64,6 +65,10 @@ local function interval(nth, dice)
     if open_max_s > 0 then spread = math.min(spread, open_max_s) end
     return math.max(shortest_s, spread)
 end
+
+-- Whatever clock it was opened by: it may have been set back.
+local latest = now + interval(math.max(1, openings), 1)
+if open_until > latest then open_until, changed = latest, true end
 
 local function open(cause)
     if state == 'CLOSED' and openings > 0 and now - closed_at >= interval(openings, 0.5) then openings = 0 end

@@ -20,12 +20,17 @@ def main() -> int:
 
 
 def run(env: Env, *, remove: bool = False) -> int:
-    """Stop servers nobody uses; `remove`: and their outside folders. Raises: StackError while one is used."""
+    """Stop servers nobody uses; `remove`: and their outside folders. Raises: StackError while one is used, or runs."""
     if holders := leases.living(leases.folder_of(env.var_dir)):
         names = ", ".join(map(str, holders))
         raise StackError(f"Helios is running (process {names}): stop it first")
     idle.dismiss(env.var_dir)
-    embedded_servers(env).stop()
+    servers = embedded_servers(env)
+    servers.stop()
+    for each in servers.named().values():
+        if each.data_dir.exists():
+            with children.claim(each.data_dir):  # else one runs that cannot be seen from here
+                pass
     for folder in {server_home(env.var_dir), socket_dir(env.var_dir)} if remove else ():
         if not folder.is_relative_to(env.var_dir):
             shutil.rmtree(folder, ignore_errors=True)

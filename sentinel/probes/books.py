@@ -24,10 +24,10 @@ from trading.books.accounting import Booked, Fill, Holding, replay
 from trading.books.ledger import GENESIS, wanted_hash
 from trading.books.read import last_bar
 from trading.enums import ActionKind, Timeframe
-from trading.market import timeframes
+from trading.market import coverage, timeframes
 from trading.market.actions import Action
 from trading.market.calendars import ALWAYS_OPEN, CALENDARS
-from trading.models import Book, FeedCoverage, Instrument, LedgerEntry, MarketGap, MarketOHLC, Order, PipelineCycle
+from trading.models import Book, Instrument, LedgerEntry, MarketGap, MarketOHLC, Order, PipelineCycle
 
 WINDOW_BARS: Final = 500
 TAIL_ENTRIES: Final = 200
@@ -79,7 +79,7 @@ def series(now: datetime) -> tuple[tuple[Series, ...], str]:
 
 def _series(now: datetime) -> Iterator[Series]:
     calendars = dict(Instrument.objects.filter(calendar__in=CALENDARS).values_list("symbol", "calendar"))
-    known = dict(FeedCoverage.objects.values_list("symbol", "until"))
+    known = coverage.covered()
     for book in Book.objects.filter(active=True).order_by("name"):
         clock = last_bar(book) if book.mode == Book.Mode.REPLAY else now
         if clock is None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from billiard.exceptions import SoftTimeLimitExceeded
-from django.db.models import Max
 from django.utils import timezone
 from loguru import logger
 
@@ -19,10 +18,10 @@ from helios.env import get_env
 from helios.errors import error_text
 from tiers.live import chain
 from trading.books.read import last_bar
-from trading.market import instruments, timeline
+from trading.market import coverage, instruments, timeline
 from trading.market import read as market
 from trading.market.calendars import CALENDARS, calendar
-from trading.models import Book, FeedCoverage, PipelineCycle
+from trading.models import Book, PipelineCycle
 
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -86,8 +85,8 @@ def stale_bar(book: Book) -> datetime | None:
     named = instruments.calendars(instruments.named(book.symbols))
     in_time = timezone.now() - timedelta(seconds=get_env().max_bar_lateness_s[book.timeframe])
     closes = [calendar(name).last_close(book.timeframe, in_time) for name in named.values() if name in CALENDARS]
-    covered = FeedCoverage.objects.filter(symbol__in=book.symbols).aggregate(Max("until"))["until__max"]
-    known = max(newest.bar_ts, covered or newest.bar_ts)  # where nobody traded there is no bar to wait for
+    # Where nobody traded there is no bar to wait for.
+    known = max([newest.bar_ts, *coverage.covered(book.symbols).values()])
     missed = max(closes, default=known)
     return missed if missed > known else None
 

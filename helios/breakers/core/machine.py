@@ -150,7 +150,7 @@ def record(circuit: Circuit, config: Config, at: At, *, permit: Permit, outcome:
 
 def share(circuit: Circuit, config: Config, at: At, *, generation: int, unshared: str) -> Step:
     """Count `unshared` outcomes of `generation`; what comes after an opening among them is late."""
-    circuit = replace(circuit, window=sliding_window.recent(circuit.window, config, at.now))
+    circuit = _in_time(circuit, config, at.now)
     step = Step(circuit=circuit)
     for age_ms, letter, number in sliding_window.runs(unshared) if _counts(circuit, generation, at) else ():
         step = _count(step.circuit, config, at, letter, number, age_ms)
@@ -252,6 +252,14 @@ def _probe(circuit: Circuit, config: Config, now: float, token: str) -> Step:
     permits = (*alive, (token, now + config.permit_s))
     permit = Permit(circuit.generation, token)
     return Step(circuit=replace(circuit, permits=permits), permit=permit, transition=transition)
+
+
+def _in_time(circuit: Circuit, config: Config, now: float) -> Circuit:
+    """Without what is too old; nothing lasts for longer than an opening takes, or a probe may: clocks are set back."""
+    until = min(circuit.open_until, now + interval(config, max(1, circuit.openings), 1.0))
+    permits = tuple((token, min(expiry, now + config.permit_s)) for token, expiry in circuit.permits)
+    window = sliding_window.recent(circuit.window, config, now)
+    return replace(circuit, window=window, open_until=until, permits=permits)
 
 
 def _alive(circuit: Circuit, now: float) -> tuple[tuple[str, float], ...]:

@@ -29,7 +29,7 @@ calls = st.tuples(
     unshared.map(lambda runs: ",".join(f"{age}{letter}{number}" for age, letter, number in runs)),
     st.integers(0, 5),  # which of the permits so far
     st.booleans(),  # enforce
-    st.sampled_from([0.25, 1.0, 2.0, 4.0, 15.0]),  # seconds that pass
+    st.sampled_from([0.25, 1.0, 2.0, 4.0, 15.0, -40.0]),  # seconds that pass; a clock may be set back
     st.floats(0, 1),  # chance
 )
 
@@ -115,6 +115,24 @@ def acquire(store: SharedStore, by: str = "a", *, unshared: str = "", generation
 
 def record(store: SharedStore, permit: Permit, outcome: Outcome = Outcome.FAILURE) -> Reply:
     return store.record("c", CONFIG, NOW, permit.generation, token=permit.token, outcome=outcome, unshared="")
+
+
+def test_a_clock_that_is_set_back_keeps_nothing_up_for_longer_than_it_takes(client):
+    pair = Pair(client, CONFIG)
+    for outcome in (Outcome.FAILURE, Outcome.FAILURE):
+        pair.play(("record", outcome, "", -1, True, 0.0, 0.5))
+    assert pair.circuit.state is State.OPEN
+    pair.play(("wait", Outcome.SUCCESS, "", 0, True, -10_800.0, 0.5))
+    longest = machine.interval(CONFIG, 1, 1.0)
+    assert pair.store.peek("c", CONFIG).open_for_s == pytest.approx(longest, abs=1e-3)
+    pair.play(("acquire", Outcome.SUCCESS, "", 0, True, 0.0, 0.5))
+    pair.play(("wait", Outcome.SUCCESS, "", 0, True, longest, 0.5))
+    for _ in range(2):  # the first is the probe, which the clock then leaves behind
+        pair.play(("acquire", Outcome.SUCCESS, "", 0, True, 0.0, 0.5))
+        assert pair.circuit.state is State.HALF_OPEN
+        pair.play(("wait", Outcome.SUCCESS, "", 0, True, -10_800.0, 0.5))
+        pair.play(("acquire", Outcome.SUCCESS, "", 0, True, 0.0, 0.5))
+        pair.play(("wait", Outcome.SUCCESS, "", 0, True, CONFIG.permit_s, 0.5))
 
 
 def test_a_circuit_that_redis_forgot_starts_above_every_number_it_had(store, client, prefix):

@@ -30,7 +30,6 @@ STATES: list[Any] = [
     {"state": "WEIRD", "generation": "1e999", "runs": "zz"},
     {"state": "CLOSED", "generation": "1e300"},
     {"state": "CLOSED", "generation": "-1"},
-    {"state": "OPEN", "generation": "5", "open_until": "1e300"},
     {"state": "OPEN", "generation": "5", "open_until": "nan"},
     {"state": "CLOSED", "generation": "5", "openings": "nan"},
     {"state": "CLOSED", "generation": "5", "closed_at": "inf"},

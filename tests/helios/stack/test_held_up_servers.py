@@ -8,13 +8,14 @@ import signal
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from helios.stack import children, environment
+from helios.stack import children, environment, leases, stop
 from helios.stack.children import StackError
 from helios.stack.servers import Lease, embedded_servers
 from tests.helios.stack.test_leases import MakeEnv, running
@@ -44,8 +45,11 @@ def test_a_server_that_cannot_be_seen_keeps_its_folder(make_env: MakeEnv, monkey
             with monkeypatch.context() as container:
                 container.setattr(children, "processes_in", lambda *_: [])
                 container.setattr(children, "SILENT_S", 0.5)
-                with pytest.raises(StackError, match="must be used by no other server"):
-                    server.start()
+                container.setattr(children, "runs_in", lambda *_: False)
+                container.setattr(leases, "living", lambda _: [])
+                for act in (server.start, partial(stop.run, env, remove=True)):
+                    with pytest.raises(StackError, match="must be used by no other server"):
+                        act()
             assert server.pid() == before
             os.kill(before, signal.SIGCONT)
 

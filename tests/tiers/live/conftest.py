@@ -9,6 +9,8 @@ import psycopg2
 import pytest
 
 from tests.support.harness import Stack, dsn
+from tests.support.venues.sessions import idle_session
+from tiers.live.feed.session import Session
 
 GATE = 4711  # an advisory lock that the test holds while a worker waits behind it
 # The view shows the whole server, where other tests may hold other databases up.
@@ -63,3 +65,10 @@ def gate(desk: Stack) -> Iterator[Gate]:
     cursor.execute("SELECT pg_advisory_unlock_all()")
     cursor.execute("DROP FUNCTION gate CASCADE")  # and with it a trigger that a failed test has left
     connection.close()
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    """A session of one pair that hears the stand-in."""
+    with idle_session() as made:
+        yield made

@@ -13,6 +13,7 @@ from tiers.live.feed import recorder
 from tiers.live.feed.depth import BookSnapshot
 from tiers.live.feed.recorder import KnownMinute
 from trading.market.bars import BarValues
+from trading.market.coverage import cover
 from trading.market.timestamps import MINUTE, moment
 from trading.models import FeedCoverage, MarketOHLC, MarketTrade, OrderBookSnapshot
 
@@ -46,7 +47,7 @@ def test_minutes_are_stored_and_known_with_the_bars_above_them() -> None:
 def test_what_is_known_once_stays_so_whoever_tells_of_it_last() -> None:
     """One thread stores what is heard, and another what was asked for meanwhile."""
     for until in (T, T - MINUTE):
-        recorder.cover({"A": until})
+        cover({"A": until})
     assert FeedCoverage.objects.get().until == moment(T)
 
 

@@ -15,7 +15,6 @@ from loguru import logger
 
 from helios import events
 from helios.breakers import breaker
-from helios.db import statements
 from helios.db.failures import UNAVAILABLE
 from helios.events.bus import Event
 from tiers.contracts import ALWAYS_OPEN, calendar
@@ -27,6 +26,7 @@ from trading.enums import Timeframe
 from trading.events import MarketEvent, TickerEvent
 from trading.market import write as market
 from trading.market.bars import FIELDS, Bars, BarValues, bar_table, gridded, union
+from trading.market.coverage import cover
 from trading.market.order_book_write import store_books
 from trading.market.read import of_minutes
 from trading.market.timeframes import seconds
@@ -40,11 +40,6 @@ MANY_S, MANY = 3_600.0, 1_000_000  # trades of a symbol in an hour that no marke
 TRADE_BYTES: Final = 130  # that one takes in its table, with what finds it
 _COUNTED: Final[dict[str, tuple[float, int]]] = {}  # since when, by the monotonic clock, so many trades of a symbol
 _WARNED: Final[dict[str, float]] = {}  # when the bad bars of a symbol were last told, by the monotonic clock
-_COVER: Final = """
-INSERT INTO feed_coverage AS known (symbol, until, updated_at)
-SELECT *, now() FROM unnest(%s::text[], %s::timestamptz[])
-ON CONFLICT (symbol) DO UPDATE SET until = greatest(known.until, excluded.until), updated_at = now() RETURNING 1
-"""
 _Rows = dict[tuple[str, str], dict[int, BarValues]]  # by symbol and timeframe, and by close
 
 
@@ -110,12 +105,6 @@ def ticker_event(symbol: str, told: Ticker) -> Event:
     """The event of a market's summary."""
     figures = {name: value for name, value in asdict(told).items() if name not in {"code", "at"}}
     return TickerEvent(symbol=symbol, at=moment(told.at), **figures)
-
-
-def cover(until: dict[str, int]) -> None:
-    """Note that all minutes of these symbols are known up to these moments; what is known once stays so."""
-    symbols = sorted(until)
-    statements.fetch(_COVER, [symbols, [moment(until[symbol]) for symbol in symbols]])
 
 
 def _higher(told: Sequence[KnownMinute]) -> _Rows:

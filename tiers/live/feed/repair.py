@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 from django.db import transaction
+from django.utils import timezone
 
 from tiers.ingest.bar_problems import Problem
 from tiers.ingest.minutes import Minutes
@@ -19,6 +20,7 @@ from trading.market import gaps
 from trading.market import write as market
 from trading.market.bars import FIELDS, Bars, BarTable, BarValues, concatenated
 from trading.market.calendars import Calendar, calendar
+from trading.market.coverage import cover
 from trading.market.lots import USUAL_CALENDARS
 from trading.market.timeframes import seconds
 from trading.market.timestamps import MINUTE, microseconds, moment, stamp, utc, utc_times
@@ -52,6 +54,12 @@ class Fetched:
         first, last = map(microseconds, span)
         bad = [microseconds(each.bar_ts) for each in self.bad if each.bar_ts is not None]
         return [*bad, *range(first + MINUTE, last + MINUTE, MINUTE)]
+
+
+def last_minute(skew_s: float | None) -> datetime:
+    """The last full minute by the clock of a venue, which is so far ahead of ours, and by ours: that may be wrong."""
+    now = timezone.now() + timedelta(seconds=min(skew_s or 0.0, 0.0))
+    return now.replace(second=0, microsecond=0)
 
 
 def fetch(
@@ -132,7 +140,7 @@ def repair(venue: MarketData, pair: Pair, after: int, until: int, *, now: int) -
     first = moment(after).replace(minute=0, second=0, microsecond=0)
     found = fetch(venue, pair, first, moment(until), now=moment(now))
     known = max(moment(after), found.until)
-    recorder.cover({pair.symbol: microseconds(known)})
+    cover({pair.symbol: microseconds(known)})
     recorder.tell_bad(found.bad)
     return replace(found, until=known)
 

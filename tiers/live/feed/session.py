@@ -34,7 +34,7 @@ from tiers.live.feed.depth import BookSnapshot, OrderBooks
 from tiers.live.feed.recorder import KnownMinute
 from tiers.live.feed.writer import Writer
 from trading.enums import Timeframe
-from trading.market import gaps
+from trading.market import coverage, gaps
 from trading.market.bars import BarValues
 from trading.market.calendars import Calendar, calendar
 from trading.market.instruments import ensure_instrument
@@ -49,10 +49,16 @@ WATCH_S = 1.0
 MOST_OPEN = 1_000_000  # trades of minutes that nothing closes; some 200 MB
 SKEW = SECOND  # by which what a venue tells may be ahead of its clock as we know it
 SKEWED_S = 1.0  # a clock that differs by less is right; one that has moved by more is told
-MOST_SKEW_S = 60.0  # a clock that differs more is not followed
+MOST_SKEW_S = 60.0  # a clock that is further ahead is not followed
+EARLY = 2 * SKEW  # beyond which nothing is known of what is still to come
 COMPARE_S = 600.0
 TICKERS = 10 * SECOND  # between two of a pair that are told further
 BACK = timedelta(days=1)  # of an instrument that was never streamed; `download_data` fetches more
+
+
+def _clock_offset() -> float:
+    """How far our clock is ahead of the monotonic one, in seconds: constant until it is set."""
+    return time.time() - time.monotonic()
 
 
 @dataclass(slots=True)
@@ -83,6 +89,8 @@ class Session:
     _unread: int = 0
     _ahead: int = 0  # how far the venue's clock is ahead of ours, in microseconds
     _known_skew_s: float = 0.0  # as it was last told
+    _behind: bool = False  # our clock, by so much that nothing is judged by it
+    _offset: float = field(default_factory=_clock_offset)  # when our clock was last compared
     _ending: threading.Event = field(default_factory=threading.Event)
     _n_repaired: int = 0
     _writer: Writer = field(init=False)
@@ -101,6 +109,7 @@ class Session:
     async def run(self) -> None:
         """Hear the venue until cancelled; then write what is closed."""
         loop = asyncio.get_running_loop()
+        await asyncio.to_thread(self._measure)
         self._minutes = await asyncio.to_thread(self._known)
         self._hours = {pair.code: calendar(USUAL_CALENDARS[pair.asset_class]) for pair in self.pairs}
         line = self.stream
@@ -180,7 +189,7 @@ class Session:
                 self._tickers[found.code] = now
                 self._waiting.put(recorder.ticker_event(minutes.symbol, found))
         elif isinstance(found, MinuteBar):
-            over = found.close <= now + SKEW  # the bar of a minute that is not over says nothing yet
+            over = found.close <= now + SKEW and not self._set_anew  # one that is not says nothing yet
             if over and _is_open(self._hours[found.code], found.close - MINUTE, found.close):
                 if found.row is not None and sane(found.row) and (doubt := minutes.doubt(found.row)):
                     self._doubt(minutes, doubt)
@@ -208,6 +217,13 @@ class Session:
     async def _watch(self) -> None:
         """Ask for what is overdue, each pair's in one request at a time, and for order books that are lost."""
         while True:
+            if self._set_anew:  # what is over is asked of the venue's clock first
+                await asyncio.sleep(WATCH_S)
+                continue
+            if early := [each.symbol for each in self._minutes.values() if self._is_early(each.until)]:
+                raise Transient(
+                    f"minutes of {early[0]} were taken for over before they were, by a clock that was ahead"
+                )
             self._forget_open()
             if self._connected and not self._again.is_set() and self._books.to_ask(self._now()):
                 self._again.set()  # of all books: who names some may leave the others
@@ -253,23 +269,37 @@ class Session:
             self._waiting.put(KnownMinute(closed=closed, higher=minutes.higher(before), until=minutes.until))
 
     async def _compare_clocks(self) -> None:
-        """What the venue names by its clock is judged by its clock."""
+        """What the venue names by its clock is judged by its clock; ours may be set at any time."""
+        compared = time.monotonic()
         while True:
-            await asyncio.to_thread(self._measure)
-            await asyncio.sleep(COMPARE_S)
+            await asyncio.sleep(WATCH_S)
+            if self._set_anew or time.monotonic() - compared > COMPARE_S:
+                await asyncio.to_thread(self._measure)
+                compared = time.monotonic()
 
     def _now(self) -> int:
         return self.now_us() + self._ahead
 
+    def _is_early(self, until: int) -> bool:
+        """Whether what is known up to there is still to come."""
+        return until > self._now() + EARLY and not self._behind
+
+    @property
+    def _set_anew(self) -> bool:
+        """Whether our clock was set since it was compared."""
+        return abs(_clock_offset() - self._offset) > SKEWED_S
+
     # --- in threads of their own ---
 
     def _measure(self) -> None:
+        offset = _clock_offset()
         try:
             skew_s = self.venue.skew_s() or 0.0
         except HeliosError as error:
             logger.bind(error=error_text(error)).warning("feed.clock_unknown")
             return
-        self._ahead = round(skew_s * SECOND) if SKEWED_S < abs(skew_s) <= MOST_SKEW_S else 0
+        self._offset, self._behind = offset, skew_s > MOST_SKEW_S
+        self._ahead = round(skew_s * SECOND) if abs(skew_s) > SKEWED_S and not self._behind else 0
         if abs(skew_s - self._known_skew_s) > SKEWED_S:
             self._known_skew_s = skew_s
             logger.bind(ahead_s=round(skew_s, 3)).warning("feed.clock_skew")
@@ -288,8 +318,12 @@ class Session:
         grace, of_trades = (GRACE, True) if line is None else (int(line.grace_s * SECOND), line.of_trades)
         for pair in self.pairs:
             ensure_instrument(pair.symbol, pair.asset_class, lot=pair.lot)
-        beginning = (moment(self._now()) - BACK).replace(minute=0, second=0, microsecond=0)
+        now = moment(self._now())
+        beginning = (now - BACK).replace(minute=0, second=0, microsecond=0)
         stored = dict(FeedCoverage.objects.filter(pk__in=[p.symbol for p in self.pairs]).values_list("symbol", "until"))
+        for symbol, claimed in stored.items():
+            if self._is_early(microseconds(claimed)):
+                stored[symbol] = coverage.take_back(symbol, claimed, now) or beginning
         for symbol, until in stored.items():
             if until < beginning:
                 left = gaps.Gap(after=until, until=beginning, reason="nobody streamed then; repair_data asks for it")

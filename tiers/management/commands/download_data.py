@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.utils import timezone
 from rich.progress import Progress
 
 from helios.console import Console
@@ -22,7 +21,7 @@ from helios.system_checks import OF_SETTINGS
 from tiers.ingest.bar_problems import Problem
 from tiers.ingest.jumps import warnings
 from tiers.live.feed import wanted
-from tiers.live.feed.repair import fetch
+from tiers.live.feed.repair import fetch, last_minute
 from tiers.live.feed.trade_download import FetchedTrades, fetch_trades
 from trading.enums import Timeframe
 from trading.market import write as market
@@ -92,8 +91,7 @@ class Command(PlainCommand):
         if abs(skew_s) > AHEAD_S:
             order = "ahead of" if skew_s > 0 else "behind"
             self.stderr.write(f"{venue.name}'s clock is {abs(skew_s):.1f} s {order} this machine's")
-        now = timezone.now() + timedelta(seconds=min(skew_s, 0.0))
-        return pairs, now.replace(second=0, microsecond=0)
+        return pairs, last_minute(skew_s)
 
     def _bars(
         self, venue: MarketData, options: dict[str, Any], pairs: list[Pair], now: datetime

@@ -10,7 +10,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from django.utils import timezone
 
 from helios.console import Console
 from helios.env import get_env
@@ -20,7 +19,7 @@ from helios.redaction import printable
 from helios.system_checks import OF_SETTINGS
 from tiers.ingest.aggregate import bucket_close
 from tiers.live.feed import wanted
-from tiers.live.feed.repair import fetch
+from tiers.live.feed.repair import fetch, last_minute
 from trading import symbols
 from trading.enums import Timeframe
 from trading.market.bars import TimeArray
@@ -75,7 +74,9 @@ class Command(PlainCommand):
         of_venue = [symbol for symbol, name in stored if name in timeframes and symbols.split(symbol)[0] == venue.name]
         names = wanted.names(venue, options["pairs"]) if options["pairs"] else [*dict.fromkeys(of_venue)]
         pairs = wanted.pairs(venue, names, strict=True) if names else []
-        (after, until), found = options["time"], []
+        if not pairs:
+            return []
+        (after, until), found, now = options["time"], [], last_minute(venue.skew_s())
         with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
             for pair, timeframe in ((pair, name) for pair in pairs for name in timeframes):
                 if (one := stored.get((pair.symbol, timeframe))) is None:
@@ -83,20 +84,19 @@ class Command(PlainCommand):
                 first = one.first - timedelta(seconds=seconds(timeframe))
                 span = max(after or first, first), min(until or one.last, one.last)
                 task = bar.add_task(f"{pair.symbol} {timeframe}", total=1.0)
-                found.append(_repaired(venue, pair, Timeframe(timeframe), span, partial(bar.advance, task)))
+                found.append(_repaired(venue, pair, Timeframe(timeframe), span, now, partial(bar.advance, task)))
         return found
 
 
 def _repaired(
-    venue: MarketData, pair: Pair, timeframe: Timeframe, span: Span, tell: Callable[[float], None]
+    venue: MarketData, pair: Pair, timeframe: Timeframe, span: Span, now: datetime, tell: Callable[[float], None]
 ) -> dict[str, Any]:
     """What became of the bars that lack of one series."""
     due = calendar(USUAL_CALENDARS[pair.asset_class]).grid(timeframe, *map(stamp, span))
-    before, n_repaired, now = _lacking(pair, timeframe, span, due), 0, timezone.now()
+    before, n_repaired = _lacking(pair, timeframe, span, due), 0
     parts = list(_parts(due, before, WITHIN[timeframe]))
     for after, until in parts:
-        end = min(until, now.replace(second=0, microsecond=0))
-        stored = fetch(venue, pair, after, end, now=now, timeframe=timeframe).stored
+        stored = fetch(venue, pair, after, min(until, now), now=now, timeframe=timeframe).stored
         n_repaired += stored[pair.symbol, timeframe].inserted if stored else 0
         tell(1 / len(parts))
     left = MarketGap.objects.filter(symbol=pair.symbol, timeframe=timeframe, until__gt=span[0], after__lt=span[1])
