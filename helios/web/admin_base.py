@@ -80,6 +80,10 @@ class BoundedList(ModelAdmin):  # type: ignore[misc]
         found.result_list = found.result_list.defer(*long_fields(self.model))
         return found
 
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """Django's, which looks for a field without a name where an address names none."""
+        return super().get_object(request, object_id, from_field or None)
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Django's of the filters that the page has: nobody need have the database look through each row by others."""
         shown = {each[0] if isinstance(each, tuple) else each for each in self.get_list_filter(request)}

@@ -18,9 +18,10 @@ from django.urls import reverse
 from django_celery_beat.models import IntervalSchedule, PeriodicTask
 
 from helios.admin_menu import SIDEBAR
+from helios.control.admin import ShownInline
 from helios.db.lengths import LONG_COLUMNS
 from helios.events.models import SystemEvent
-from helios.web.admin_base import RoledAdmin
+from helios.web.admin_base import BoundedList, ReadOnlyAdmin, RoledAdmin
 from helios.web.models import ApiToken
 from helios.web.roles import Role
 from helios.web.tokens import digest_of, make
@@ -258,3 +259,27 @@ def test_no_page_completes_what_is_typed_by_a_search_without_bound(admin_client:
 
 def test_a_search_is_for_staff_alone(client: Client) -> None:
     assert client.get(reverse("admin:search"), {"s": "book"})["Location"].startswith(reverse("admin:login"))
+
+
+def test_every_inline_of_the_admin_is_only_shown() -> None:
+    """What a form said of its rows was believed: of 2,000 that were none, each page took seconds."""
+    for page in admin.site._registry.values():
+        assert isinstance(page, BoundedList), page
+        for inline in page.inlines:
+            assert issubclass(inline, ShownInline) or isinstance(page, ReadOnlyAdmin), inline
+
+
+@pytest.mark.parametrize("kind", ["flags/featureflag", "flags/flagsegment", "breakers/circuitbreaker"])
+def test_a_form_says_nothing_of_the_rows_that_are_shown_beside_it(admin_client: Client, kind: str) -> None:
+    path = f"/admin/{kind}/add/"
+    prefix = re.search(r'name="(\w+)-TOTAL_FORMS"', admin_client.get(path).content.decode())
+    named = prefix[1] if prefix else "history"
+    body = {f"{named}-{each}_FORMS": "1000" for each in ("TOTAL", "INITIAL", "MIN_NUM", "MAX_NUM")}
+    page = admin_client.post(path, {"name": "", **body})
+    assert (page.status_code, f"{named}-1-" in page.content.decode()) == (200, False)
+
+
+def test_an_address_that_names_no_field_shows_the_row(admin_client: Client) -> None:
+    row = SystemEvent.objects.create(kind="test.row", source="test")
+    page = reverse("admin:events_systemevent_change", args=[row.pk])
+    assert [admin_client.get(f"{page}?_to_field={each}").status_code for each in ("", "id", "nope")] == [200, 200, 400]
