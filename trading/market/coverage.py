@@ -9,8 +9,10 @@ from typing import Final
 from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
+from loguru import logger
 
 from helios.db import statements
+from helios.events import record
 from trading.enums import Timeframe
 from trading.market import gaps
 from trading.market.timestamps import moment
@@ -38,19 +40,25 @@ def covered(symbols: Collection[str] | None = None) -> dict[str, datetime]:
     return dict((found if symbols is None else found.filter(pk__in=symbols)).values_list("symbol", "until"))
 
 
-def take_back(symbol: str, claimed: datetime, now: datetime) -> datetime | None:
-    """Forget what a clock that was ahead took for over: minutes up to `claimed`, and bars that end after now.
+def take_back(symbol: str, claimed: datetime, now: datetime | None) -> datetime | None:
+    """Forget what a clock that was ahead took for over: that all minutes up to `claimed` are known.
 
-    Returns up to where all is known then, None where nothing is: an hour before the newest bar, for that may be half a
-    one.
+    With them go the bars up to there that end after `now`, which were made of a part of their minutes; where it is
+    None, as nobody is sure of it, all stay. It is told as `feed.taken_back`. Returns up to where all is known then,
+    None where nothing is: an hour before the newest bar, for that may be half a one.
     """
     with transaction.atomic():
         lock_symbols([symbol])
         stored = MarketOHLC.objects.filter(symbol=symbol)
-        stored.filter(bar_ts__gt=now).delete()
+        removed = 0 if now is None else stored.filter(bar_ts__gt=now, bar_ts__lte=claimed).delete()[0]
         newest: datetime | None = stored.filter(timeframe=Timeframe.M1).aggregate(Max("bar_ts"))["bar_ts__max"]
         until = newest and (newest - HALF_KNOWN).replace(minute=0, second=0, microsecond=0)
-        gaps.note(symbol, Timeframe.M1, until or now, claimed, [])
-        known = FeedCoverage.objects.filter(pk=symbol)
-        known.delete() if until is None else known.update(until=until)
+        if until is None:
+            FeedCoverage.objects.filter(pk=symbol).delete()
+        else:
+            gaps.note(symbol, Timeframe.M1, until, claimed, [])
+            FeedCoverage.objects.filter(pk=symbol).update(until=until)
+        data = {"until": until and until.isoformat(), "claimed": claimed.isoformat(), "removed": removed}
+        record(kind="feed.taken_back", severity="warning", source="trading.market", subject=symbol, data=data)
+    logger.bind(symbol=symbol, **data).warning("feed.taken_back")
     return until

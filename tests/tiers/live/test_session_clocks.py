@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import pytest
@@ -54,21 +55,41 @@ def hasty(session: Session) -> datetime:
 
 
 def test_what_a_clock_that_was_ahead_took_for_over_is_unknown_again(session: Session, hasty: datetime) -> None:
+    session._measure()
     (known,) = session._known().values()
     assert moment(known.until) == (hasty - timedelta(hours=1)).replace(minute=0)
     assert FeedCoverage.objects.get().until == moment(known.until)
     assert list(MarketOHLC.objects.values_list("timeframe", flat=True)) == ["1m"]
     assert not MarketGap.objects.filter(until__gt=hasty).exists()
+    told = SystemEvent.objects.get(kind="feed.taken_back")
+    assert (told.subject, told.data["removed"]) == ("VALR:BTC-ZAR", 2)
 
 
-def test_what_is_known_is_not_judged_by_a_clock_that_is_behind(
-    session: Session, hasty: datetime, monkeypatch: pytest.MonkeyPatch
+def refused(_: Market) -> float:
+    raise Transient("the venue does not answer")
+
+
+@pytest.mark.parametrize("tells", [lambda _: 10_800.0, lambda _: -31_536_000.0, lambda _: None, refused])
+def test_no_bar_is_removed_by_a_clock_that_the_venues_does_not_agree_with(
+    session: Session, hasty: datetime, monkeypatch: pytest.MonkeyPatch, tells: Callable[[Market], float | None]
 ) -> None:
-    monkeypatch.setattr(Market, "skew_s", lambda _: 10_800.0)
+    """Of two clocks that differ one is wrong, be it ours or the venue's, and nobody knows which."""
+    monkeypatch.setattr(Market, "skew_s", tells)
     session._measure()
     (known,) = session._known().values()
-    assert moment(known.until) == hasty + timedelta(hours=3)
+    assert moment(known.until) == (hasty - timedelta(hours=1)).replace(minute=0)
     assert MarketOHLC.objects.count() == 3
+    assert SystemEvent.objects.get(kind="feed.taken_back").data["removed"] == 0
+
+
+def test_what_is_still_to_come_by_a_doubtful_clock_starts_no_session_over_and_over(session: Session) -> None:
+    session._minutes, session._books = session._known(), OrderBooks({"BTCZAR": "VALR:BTC-ZAR"})
+    session._minutes["BTCZAR"].until = session.now_us() + 10_800_000_000
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(session._watch(), 0.1))
+    session._was_set = True
+    with pytest.raises(Transient, match="a clock that was ahead"):
+        asyncio.run(asyncio.wait_for(session._watch(), 10))
 
 
 def test_of_a_bar_that_is_the_first_nothing_is_known_again(session: Session, hasty: datetime) -> None:
@@ -104,6 +125,9 @@ def test_a_clock_that_is_set_takes_no_minute_for_over_and_a_session_that_did_beg
         asyncio.run(asyncio.wait_for(both(), 0.3))
     assert session._now() == true
     assert session._asked.qsize() == 0
+    monkeypatch.setattr(Market, "skew_s", lambda _: 0.0)
+    session.now_us = lambda: true
+    session._measure()
     minutes.until = true + 3_600_000_000
     with pytest.raises(Transient, match="VALR:BTC-ZAR were taken for over before they were, by a clock"):
         asyncio.run(asyncio.wait_for(session._watch(), 10))

@@ -51,7 +51,7 @@ SKEW = SECOND  # by which what a venue tells may be ahead of its clock as we kno
 SKEWED_S = 1.0  # a clock that differs by less is right; one that has moved by more is told
 MOST_SKEW_S = 60.0  # a clock that is further ahead is not followed
 EARLY = 2 * SKEW  # beyond which nothing is known of what is still to come
-COMPARE_S = 600.0
+COMPARE_S, DOUBTED_S = 600.0, 60.0  # between two looks at the venue's clock, while both agree and while they do not
 TICKERS = 10 * SECOND  # between two of a pair that are told further
 BACK = timedelta(days=1)  # of an instrument that was never streamed; `download_data` fetches more
 
@@ -89,7 +89,8 @@ class Session:
     _unread: int = 0
     _ahead: int = 0  # how far the venue's clock is ahead of ours, in microseconds
     _known_skew_s: float = 0.0  # as it was last told
-    _behind: bool = False  # our clock, by so much that nothing is judged by it
+    _agreed: bool = False  # both clocks, when they were last compared: what is still to come by both is so
+    _was_set: bool = False  # our clock, in this session
     _offset: float = field(default_factory=_clock_offset)  # when our clock was last compared
     _ending: threading.Event = field(default_factory=threading.Event)
     _n_repaired: int = 0
@@ -220,7 +221,8 @@ class Session:
             if self._set_anew:  # what is over is asked of the venue's clock first
                 await asyncio.sleep(WATCH_S)
                 continue
-            if early := [each.symbol for each in self._minutes.values() if self._is_early(each.until)]:
+            early = [each.symbol for each in self._minutes.values() if self._is_early(each.until)]
+            if early and (self._agreed or self._was_set):
                 raise Transient(
                     f"minutes of {early[0]} were taken for over before they were, by a clock that was ahead"
                 )
@@ -273,7 +275,8 @@ class Session:
         compared = time.monotonic()
         while True:
             await asyncio.sleep(WATCH_S)
-            if self._set_anew or time.monotonic() - compared > COMPARE_S:
+            self._was_set |= self._set_anew
+            if self._set_anew or time.monotonic() - compared > (COMPARE_S if self._agreed else DOUBTED_S):
                 await asyncio.to_thread(self._measure)
                 compared = time.monotonic()
 
@@ -282,7 +285,7 @@ class Session:
 
     def _is_early(self, until: int) -> bool:
         """Whether what is known up to there is still to come."""
-        return until > self._now() + EARLY and not self._behind
+        return until > self._now() + EARLY
 
     @property
     def _set_anew(self) -> bool:
@@ -294,12 +297,13 @@ class Session:
     def _measure(self) -> None:
         offset = _clock_offset()
         try:
-            skew_s = self.venue.skew_s() or 0.0
+            told_s = self.venue.skew_s()
         except HeliosError as error:
             logger.bind(error=error_text(error)).warning("feed.clock_unknown")
             return
-        self._offset, self._behind = offset, skew_s > MOST_SKEW_S
-        self._ahead = round(skew_s * SECOND) if abs(skew_s) > SKEWED_S and not self._behind else 0
+        skew_s = told_s or 0.0
+        self._offset, self._agreed = offset, told_s is not None and abs(skew_s) <= MOST_SKEW_S
+        self._ahead = round(skew_s * SECOND) if abs(skew_s) > SKEWED_S and skew_s <= MOST_SKEW_S else 0
         if abs(skew_s - self._known_skew_s) > SKEWED_S:
             self._known_skew_s = skew_s
             logger.bind(ahead_s=round(skew_s, 3)).warning("feed.clock_skew")
@@ -323,7 +327,8 @@ class Session:
         stored = dict(FeedCoverage.objects.filter(pk__in=[p.symbol for p in self.pairs]).values_list("symbol", "until"))
         for symbol, claimed in stored.items():
             if self._is_early(microseconds(claimed)):
-                stored[symbol] = coverage.take_back(symbol, claimed, now) or beginning
+                is_sure = self._agreed and not self._set_anew
+                stored[symbol] = coverage.take_back(symbol, claimed, now if is_sure else None) or beginning
         for symbol, until in stored.items():
             if until < beginning:
                 left = gaps.Gap(after=until, until=beginning, reason="nobody streamed then; repair_data asks for it")
