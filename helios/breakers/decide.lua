@@ -69,6 +69,7 @@ end
 -- Whatever clock it was opened by: it may have been set back.
 local latest = now + interval(math.max(1, openings), 1)
 if open_until > latest then open_until, changed = latest, true end
+if closed_at > now then closed_at, changed = now, true end
 
 local function open(cause)
     if state == 'CLOSED' and openings > 0 and now - closed_at >= interval(openings, 0.5) then openings = 0 end

@@ -17,6 +17,7 @@ from loguru import logger
 
 from helios.db import lengths
 from helios.db.locks import hold
+from helios.errors import error_text
 from helios.stack.endpoints import MAINTENANCE, WORKER
 
 HIDDEN: Final = ""
@@ -134,7 +135,8 @@ GROUP BY relname
 _OF_ALL: Final = re.compile(r"(INSERT|UPDATE)(?! \()")
 _NAMED: Final = re.compile(r"\(([^()]*)\)")
 _OWN_SETTINGS: Final = """
-SELECT unnest(setconfig) FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
+SELECT split_part(setting, '=', 1), setdatabase <> 0
+FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole CROSS JOIN unnest(setconfig) AS setting
 WHERE r.rolname = current_user AND r.rolname = ANY(%s)
     AND s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
 """
@@ -185,14 +187,22 @@ def _limited(access: str, columns: str) -> str:
 
 
 def take_back_settings() -> None:
-    """Reset what our own role was set to: any role may `ALTER ROLE` itself, and later connections would have it."""
-    from django.db import connection, transaction  # noqa: PLC0415 - the settings name the roles
+    """Reset what our own role was set to: any role may `ALTER ROLE` itself, and later connections would have it.
+
+    One by one, for PostgreSQL refuses to reset some, as `transaction_read_only`, which do nothing there.
+    """
+    from django.db import DatabaseError, connection, transaction  # noqa: PLC0415 - the settings name the roles
 
     with transaction.atomic(), connection.cursor() as cursor:
         hold("settings of roles")
         cursor.execute(_OWN_SETTINGS, [list(ROLES)])
-        if found := [setting for (setting,) in cursor.fetchall()]:
-            logger.bind(settings=found).warning("role.settings_taken_back")
-            database = connection.ops.quote_name(connection.settings_dict["NAME"])
-            cursor.execute("ALTER ROLE CURRENT_USER RESET ALL")
-            cursor.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {database} RESET ALL")
+        database, quoted = connection.settings_dict["NAME"], connection.ops.quote_name
+        for setting, of_database in cursor.fetchall():
+            where = f"IN DATABASE {quoted(database)} " if of_database else ""
+            try:
+                with transaction.atomic():
+                    cursor.execute(f"ALTER ROLE CURRENT_USER {where}RESET {quoted(setting)}")
+            except DatabaseError as error:
+                logger.bind(setting=setting, error=error_text(error)).warning("role.setting_left")
+            else:
+                logger.bind(setting=setting).warning("role.setting_taken_back")

@@ -7,6 +7,9 @@ from types import ModuleType
 from typing import Any, ClassVar, Final
 
 from django import forms
+from django.core.exceptions import ValidationError
+from django.forms.fields import InvalidJSONInput
+from rest_framework.exceptions import ParseError
 from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
@@ -19,6 +22,7 @@ from helios.flags.core.fields import EDITABLE
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import JSON_LISTS, FeatureFlag, FlagSegment
 from helios.flags.roles import Direction
+from helios.web.parsing import read
 from helios.web.roles import Role
 
 LISTS = ("whitelist", "blacklist", "segments", "environments")
@@ -36,6 +40,26 @@ class _Indented(json.JSONEncoder):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options | {"indent": 2})
+
+
+class JsonText(forms.JSONField):
+    """Django's, which knows one way in which a text is none; what the API's bodies must be is asked here too."""
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, str) and not self.disabled:
+            try:
+                read(value.encode(), "this")
+            except ParseError as error:
+                raise ValidationError(str(error.detail)) from error
+        return super().to_python(value)
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """What was typed, where it is no JSON."""
+        try:
+            self.to_python(data)
+        except ValidationError:
+            return InvalidJSONInput(data)
+        return super().bound_data(data, initial)
 
 
 class TriedForm(ChangeForm):
@@ -86,6 +110,7 @@ class FlagForm(TriedForm):
 
     class Meta:
         model = FeatureFlag
+        field_classes: ClassVar = dict.fromkeys(JSON_LISTS, JsonText)
         fields = ("name", *EDITABLE)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -115,6 +140,7 @@ class SegmentForm(TriedForm):
 
     class Meta:
         model = FlagSegment
+        field_classes: ClassVar = dict.fromkeys(JSON_LISTS, JsonText)
         fields = ("name", *segments.EDITABLE)
 
     def needed(self) -> Role:

@@ -31,6 +31,14 @@ _SESSION = {
     "default_transaction_isolation": r"read\ committed",
     "search_path": "public",
     "local_preload_libraries": "",
+    # What values mean: a role may have set itself to others, and each worker would read them so.
+    "extra_float_digits": "1",
+    "transform_null_equals": "off",
+    "array_nulls": "on",
+    "bytea_output": "hex",
+    "IntervalStyle": "postgres",
+    "standard_conforming_strings": "on",
+    "quote_all_identifiers": "off",
     "client_connection_check_interval": "2s",  # what a process was in when it was killed ends with it
 }
 # A server that went without a word, as in a fail-over, is given up soon: by itself the kernel tries for a quarter of an

@@ -70,20 +70,20 @@ class OnlyJson(DefaultContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-def read(raw: bytes) -> Any:
-    """The value that `raw` holds; `ParseError`, one sentence, when it is not JSON of the kind above."""
+def read(raw: bytes, of: str = "a body") -> Any:
+    """The value that `raw` holds; `ParseError`, one sentence about it, when it is not JSON of the kind above."""
     if not raw.strip():
         return {}
     try:
         value = json.loads(raw.decode(), parse_constant=_no_constant, object_pairs_hook=_object)
     except UnicodeDecodeError as error:
-        raise exceptions.ParseError(f"a body must be UTF-8, was not at byte {error.start}") from error
+        raise exceptions.ParseError(f"{of} must be UTF-8, was not at byte {error.start}") from error
     except RecursionError as error:
-        raise exceptions.ParseError(f"a body {_TOO_DEEP}") from error
+        raise exceptions.ParseError(f"{of} {_TOO_DEEP}") from error
     except ValueError as error:
-        raise exceptions.ParseError(f"a body must be JSON, was not: {error}") from error
+        raise exceptions.ParseError(f"{of} must be JSON, was not: {error}") from error
     for pointer, reason in _unfit(value, "", 0):
-        raise exceptions.ParseError(f"{pointer or 'the body'} {reason}")
+        raise exceptions.ParseError(f"{pointer or of} {reason}")
     return value
 
 

@@ -79,7 +79,7 @@ def series(now: datetime) -> tuple[tuple[Series, ...], str]:
 
 def _series(now: datetime) -> Iterator[Series]:
     calendars = dict(Instrument.objects.filter(calendar__in=CALENDARS).values_list("symbol", "calendar"))
-    known = coverage.covered()
+    known = coverage.covered(now)
     for book in Book.objects.filter(active=True).order_by("name"):
         clock = last_bar(book) if book.mode == Book.Mode.REPLAY else now
         if clock is None:

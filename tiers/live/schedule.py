@@ -83,10 +83,11 @@ def stale_bar(book: Book) -> datetime | None:
     if book.mode == Book.Mode.REPLAY or newest is None or (previous is not None and previous > newest.bar_ts):
         return None
     named = instruments.calendars(instruments.named(book.symbols))
-    in_time = timezone.now() - timedelta(seconds=get_env().max_bar_lateness_s[book.timeframe])
+    now = timezone.now()
+    in_time = now - timedelta(seconds=get_env().max_bar_lateness_s[book.timeframe])
     closes = [calendar(name).last_close(book.timeframe, in_time) for name in named.values() if name in CALENDARS]
     # Where nobody traded there is no bar to wait for.
-    known = max([newest.bar_ts, *coverage.covered(book.symbols).values()])
+    known = max([newest.bar_ts, *coverage.covered(now, book.symbols).values()])
     missed = max(closes, default=known)
     return missed if missed > known else None
 

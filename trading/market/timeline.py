@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils import timezone
+
 from helios.db import statements
+from trading.market.coverage import MOST_AHEAD
 
 
 def bar_times(symbols: Sequence[str], timeframe: str, first: datetime | None = None) -> list[datetime]:
@@ -29,13 +32,16 @@ class Newest:
 
 
 def newest_bar(symbols: Sequence[str], timeframe: str) -> Newest | None:
-    """The newest bar of any of the symbols, None where there is none; a corrected one is there since its close."""
+    """The newest bar of any of the symbols that is not still to come, None where there is none.
+
+    A corrected one is there since its close. One that is to come was made by a clock that was ahead.
+    """
     rows = statements.fetch(
         "SELECT s.symbol, m.bar_ts, extract(epoch FROM clock_timestamp() - m.seen)::float8 "
         "FROM unnest(%s::text[]) AS s(symbol) LEFT JOIN LATERAL ("
         "  SELECT bar_ts, CASE WHEN revision = 0 THEN ingested_at ELSE bar_ts END AS seen FROM market_ohlc o "
-        "  WHERE o.symbol = s.symbol AND o.timeframe = %s ORDER BY bar_ts DESC LIMIT 1) m ON true",
-        [list(symbols), timeframe],
+        "  WHERE o.symbol = s.symbol AND o.timeframe = %s AND o.bar_ts <= %s ORDER BY bar_ts DESC LIMIT 1) m ON true",
+        [list(symbols), timeframe, timezone.now() + MOST_AHEAD],
     )
     bar_ts = max((ts for _, ts, _ in rows if ts is not None), default=None)
     if bar_ts is None:

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, ClassVar, Final, Self, TypeVar
 
@@ -23,6 +23,7 @@ from trading.venues.answers import shown
 TIMEOUT_S: Final = 10.0
 TRIES: Final = 4
 FIRST_PAUSE_S: Final = 0.5  # doubled with each try
+PROMPT: Final = timedelta(seconds=2)  # in which a clock tells its time
 MINUTE_S: Final = 60.0
 
 T = TypeVar("T")
@@ -77,10 +78,16 @@ def tried(once: Callable[[], T], sleep: Callable[[float], None]) -> T:
 
 
 def ahead_s(ask: Callable[[], datetime]) -> float:
-    """How far the clock that is asked is ahead of ours, in seconds, as of the middle of the request."""
+    """How far the clock that is asked is ahead of ours, in seconds, as of the middle of the request.
+
+    Raises: `Transient` for one that took too long to say so, as when it waited for its turn.
+    """
     before = datetime.now(UTC)
     told = ask()
     after = datetime.now(UTC)
+    if not timedelta(0) <= after - before <= PROMPT:
+        took_s = (after - before).total_seconds()
+        raise Transient(f"a clock must tell its time within {PROMPT.seconds} s, took {took_s:.1f}")
     return (told - before - (after - before) / 2).total_seconds()
 
 

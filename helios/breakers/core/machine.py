@@ -259,7 +259,8 @@ def _in_time(circuit: Circuit, config: Config, now: float) -> Circuit:
     until = min(circuit.open_until, now + interval(config, max(1, circuit.openings), 1.0))
     permits = tuple((token, min(expiry, now + config.permit_s)) for token, expiry in circuit.permits)
     window = sliding_window.recent(circuit.window, config, now)
-    return replace(circuit, window=window, open_until=until, permits=permits)
+    closed_at = min(circuit.closed_at, now)
+    return replace(circuit, window=window, open_until=until, permits=permits, closed_at=closed_at)
 
 
 def _alive(circuit: Circuit, now: float) -> tuple[tuple[str, float], ...]:

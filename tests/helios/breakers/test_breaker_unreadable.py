@@ -32,7 +32,6 @@ STATES: list[Any] = [
     {"state": "CLOSED", "generation": "-1"},
     {"state": "OPEN", "generation": "5", "open_until": "nan"},
     {"state": "CLOSED", "generation": "5", "openings": "nan"},
-    {"state": "CLOSED", "generation": "5", "closed_at": "inf"},
     {"state": "HALF_OPEN", "generation": "5", "permits": "a:b"},
     {"state": "CLOSED", "generation": "5", "runs": "1S1," * 2**19},
     {"state": b"\xff"},

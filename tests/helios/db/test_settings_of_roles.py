@@ -16,13 +16,17 @@ from tests.support.harness import copies, dsn, run_sql
 SETTINGS = (
     *("statement_timeout = 1", "transaction_timeout = 1", "lock_timeout = 1", "search_path = pg_temp"),
     *("default_transaction_read_only = on", "exit_on_error = on", "local_preload_libraries = 'none'"),
-    "synchronous_commit = off",
+    *("synchronous_commit = off", "transaction_read_only = on", "extra_float_digits = -15"),
 )
 TAKES_BACK = """
 import os
 import django; django.setup()
 from helios.db import roles
 roles.ROLES = (os.environ["ROLE"],)
+from django.db import connection
+with connection.cursor() as cursor:
+    cursor.execute("SELECT 0.1::float8 + 0.2::float8")
+    assert cursor.fetchone() == (0.1 + 0.2,)
 roles.take_back_settings()
 """
 
@@ -44,6 +48,7 @@ def test_what_a_role_was_set_to_stops_no_worker_and_is_taken_back(database: str)
             psycopg2.connect(dsn(url))
         done = warm.run(["-c", TAKES_BACK], env={**os.environ, "HELIOS_DATABASE_URL": url, "ROLE": role}, timeout_s=300)
         assert done.returncode == 0, done.stderr
-        assert run_sql(database, "SELECT FROM pg_db_role_setting WHERE setrole = %s::regrole", [role]) == []
+        left = run_sql(database, "SELECT setconfig FROM pg_db_role_setting WHERE setrole = %s::regrole", [role])
+        assert left == [(["transaction_read_only=on"],)] * 2  # which PostgreSQL does not reset, and does nothing there
     finally:
         run_sql(database, f"DROP ROLE {role}")

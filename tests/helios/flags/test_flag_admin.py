@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import unescape
 from typing import Any
 
 import pytest
@@ -117,6 +118,26 @@ def test_contradicting_times_are_refused_beside_the_form(desk: Client) -> None:
     page = words(desk.post(address("websocket_v2"), values, follow=True))
     assert "both a start and an end" in page
     assert row("websocket_v2").gradual_start is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ("[" * 2_000, "this must be nested at most 32 deep, was deeper"),
+        ("[" * 900 + "]" * 900, "this must be nested at most 32 deep, was deeper"),
+        ("1" * 5_000, "this must be JSON, was not"),
+        ('["\\ud800"]', "/0 must be Unicode text, held half a surrogate pair"),
+        ("[1", "this must be JSON, was not"),
+    ],
+)
+@pytest.mark.parametrize("page", ["featureflag", "flagsegment"])
+def test_a_text_that_is_no_json_is_refused_beside_its_field(
+    admin_client: Client, page: str, typed: str, problem: str
+) -> None:
+    answer = admin_client.post(f"/admin/flags/{page}/add/", {"name": "zz", "strategy": "all_on", "constraints": typed})
+    assert answer.status_code == 200
+    assert problem in answer.content.decode()
+    assert typed[:6] in unescape(answer.content.decode())
 
 
 def test_a_percentage_above_a_hundred_is_refused(desk: Client) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from django.utils import timezone
 
+from helios.db.partitions import ensure_partitions
 from helios.env import Env
 from helios.events.models import SystemEvent
 from tests.support.live_market import make_bars, stored
@@ -181,6 +182,16 @@ def test_a_market_in_which_nobody_traded_is_not_silent(paper):
     for until in (now - timedelta(minutes=10), now + timedelta(hours=3)):  # of what is to come nothing can be known
         FeedCoverage.objects.update(until=until)
         assert schedule.stale_bar(paper) is not None
+
+
+def test_a_bar_that_is_still_to_come_is_not_decided_on(paper):
+    """As one that a clock made which was ahead."""
+    arrive(first=0)
+    assert schedule.due_bar(paper) == LAST
+    to_come = timezone.now().replace(microsecond=0) + timedelta(hours=1)
+    ensure_partitions("market_ohlc", "year", to_come, to_come)
+    MarketOHLC.objects.filter(symbol="ETH/USD", bar_ts=LAST).update(bar_ts=to_come)
+    assert schedule.due_bar(paper) is None
 
 
 def test_a_market_that_is_closed_is_not_silent(paper, monkeypatch):

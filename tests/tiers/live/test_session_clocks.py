@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from helios.errors import Transient
 from helios.events.models import SystemEvent
+from helios.stack import children
 from tests.support.venues.sessions import Reading
 from tiers.live.feed import session as session_module
-from tiers.live.feed.depth import OrderBooks
 from tiers.live.feed.session import Session
 from trading.market import write
 from trading.market.calendars import calendar
@@ -26,10 +28,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.mark.parametrize(
     ("skew_s", "followed_s", "n_told"),
-    [(0.0, 0.0, 0), (9.0, 9.0, 1), (-9.0, -9.0, 1), (-10_800.0, -10_800.0, 1), (61.0, 0.0, 1), (3e9, 0.0, 1)],
+    [
+        *[(0.0, 0.0, 0), (9.0, 9.0, 1), (-9.0, -9.0, 1), (-10_800.0, -10_800.0, 1)],
+        *[(61.0, 0.0, 1), (3e9, 0.0, 1), (None, 0.0, 0)],
+    ],
 )
 def test_the_venues_clock_is_measured_and_followed_within_reason(
-    session: Session, monkeypatch: pytest.MonkeyPatch, skew_s: float, followed_s: float, n_told: int
+    session: Session, monkeypatch: pytest.MonkeyPatch, skew_s: float | None, followed_s: float, n_told: int
 ) -> None:
     monkeypatch.setattr(Market, "skew_s", lambda _: skew_s)
     now = session.now_us()
@@ -45,31 +50,52 @@ def hasty(session: Session) -> datetime:
     """When it is, while minutes of three hours to come are taken for over, and bars for whole."""
     now = moment(session.now_us()).replace(second=0, microsecond=0)
     bar = {"symbol": "VALR:BTC-ZAR", "open": 9, "high": 9, "low": 9, "close": 9, "volume": 1, "source": "valr:buckets"}
-    write.ensure_partitions("market_ohlc", "year", now, now + timedelta(hours=3))
-    for timeframe, after_h in (("1m", 0), ("15m", 0.25), ("1h", 1)):
-        MarketOHLC.objects.create(timeframe=timeframe, bar_ts=now + timedelta(hours=after_h), **bar)
     ends = now + timedelta(hours=3)
-    MarketGap.objects.create(symbol="VALR:BTC-ZAR", timeframe="1m", after=now, until=ends, reason="it tells nothing")
+    write.ensure_partitions("market_ohlc", "year", now, ends + timedelta(hours=1))
+    for timeframe, after_h in (("1m", 0), ("15m", 0.25), ("1h", 1), ("1h", 4), ("1d", 2)):
+        MarketOHLC.objects.create(timeframe=timeframe, bar_ts=now + timedelta(hours=after_h), **bar)
+    for after in (now - timedelta(days=2), now):
+        gap = {"after": after, "until": ends if after == now else now - timedelta(days=1, hours=12)}
+        MarketGap.objects.create(symbol="VALR:BTC-ZAR", timeframe="1m", reason="it tells nothing", **gap)
     FeedCoverage.objects.create(symbol="VALR:BTC-ZAR", until=ends)
+    FeedCoverage.objects.create(symbol="VALR:ETH-ZAR", until=ends)
     return now
 
 
 def test_what_a_clock_that_was_ahead_took_for_over_is_unknown_again(session: Session, hasty: datetime) -> None:
     session._measure()
     (known,) = session._known().values()
-    assert moment(known.until) == (hasty - timedelta(hours=1)).replace(minute=0)
-    assert FeedCoverage.objects.get().until == moment(known.until)
-    assert list(MarketOHLC.objects.values_list("timeframe", flat=True)) == ["1m"]
-    assert not MarketGap.objects.filter(until__gt=hasty).exists()
+    assert moment(known.until) == (hasty - timedelta(days=1)).replace(minute=0)
+    kept = FeedCoverage.objects.order_by("symbol").values_list("until", flat=True)
+    assert list(kept) == [moment(known.until), hasty + timedelta(hours=3)]
+    left = MarketOHLC.objects.order_by("bar_ts").values_list("timeframe", "bar_ts")
+    at = [("1m", 0), ("1d", 2), ("1h", 4)]  # a part of an hour is none, what no such clock has made stays
+    assert list(left) == [(timeframe, hasty + timedelta(hours=after_h)) for timeframe, after_h in at]
+    assert [gap.until for gap in MarketGap.objects.all()] == [hasty - timedelta(days=1, hours=12)]
     told = SystemEvent.objects.get(kind="feed.taken_back")
     assert (told.subject, told.data["removed"]) == ("VALR:BTC-ZAR", 2)
+
+
+def test_what_is_over_by_the_venues_clock_stays_known_where_ours_is_behind(
+    session: Session, hasty: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Market, "skew_s", lambda _: 10_800.0)
+    session._measure()
+    (known,) = session._known().values()
+    assert moment(known.until) == hasty + timedelta(hours=3)
+
+
+def test_nothing_is_streamed_while_a_clock_is_days_behind(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Market, "skew_s", lambda _: -172_800.0)
+    with pytest.raises(Transient, match=r"this machine's clock is 2\.0 days ahead of that of VALR"):
+        asyncio.run(session.run())
 
 
 def refused(_: Market) -> float:
     raise Transient("the venue does not answer")
 
 
-@pytest.mark.parametrize("tells", [lambda _: 10_800.0, lambda _: -31_536_000.0, lambda _: None, refused])
+@pytest.mark.parametrize("tells", [lambda _: -7_200.0, lambda _: 7_200.0, lambda _: None, refused])
 def test_no_bar_is_removed_by_a_clock_that_the_venues_does_not_agree_with(
     session: Session, hasty: datetime, monkeypatch: pytest.MonkeyPatch, tells: Callable[[Market], float | None]
 ) -> None:
@@ -77,57 +103,49 @@ def test_no_bar_is_removed_by_a_clock_that_the_venues_does_not_agree_with(
     monkeypatch.setattr(Market, "skew_s", tells)
     session._measure()
     (known,) = session._known().values()
-    assert moment(known.until) == (hasty - timedelta(hours=1)).replace(minute=0)
-    assert MarketOHLC.objects.count() == 3
+    assert moment(known.until) < hasty - timedelta(hours=23)
+    assert MarketOHLC.objects.count() == 5
     assert SystemEvent.objects.get(kind="feed.taken_back").data["removed"] == 0
 
 
-def test_what_is_still_to_come_by_a_doubtful_clock_starts_no_session_over_and_over(session: Session) -> None:
-    session._minutes, session._books = session._known(), OrderBooks({"BTCZAR": "VALR:BTC-ZAR"})
-    session._minutes["BTCZAR"].until = session.now_us() + 10_800_000_000
-    with pytest.raises(TimeoutError):
-        asyncio.run(asyncio.wait_for(session._watch(), 0.1))
-    session._was_set = True
-    with pytest.raises(Transient, match="a clock that was ahead"):
-        asyncio.run(asyncio.wait_for(session._watch(), 10))
+def set_by(seconds: float, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our clock, from now on."""
+    plain, before = session_module._clock_offset, session.now_us
+    monkeypatch.setattr(session_module, "_clock_offset", lambda: plain() + seconds)
+    session.now_us = lambda: before() + round(seconds * 1e6)
 
 
-def test_of_a_bar_that_is_the_first_nothing_is_known_again(session: Session, hasty: datetime) -> None:
-    MarketOHLC.objects.filter(timeframe="1m").delete()
-    (known,) = session._known().values()
-    assert moment(known.until) == (hasty - timedelta(days=1)).replace(minute=0)
-    assert not FeedCoverage.objects.exists()
-
-
-def test_a_clock_that_is_set_takes_no_minute_for_over_and_a_session_that_did_begins_anew(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is compared with the venue's first; until then nothing is asked for, and no bar is taken for whole."""
-    monkeypatch.setattr(session_module, "WATCH_S", 0.001)
-    true, ahead_s = session.now_us(), 10_800.0
+def test_by_a_clock_that_was_set_nothing_is_taken_for_over(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     session._minutes, session._hours = session._known(), {"BTCZAR": calendar("24/7")}
-    minutes = session._minutes["BTCZAR"]
-    minutes.until = true // MINUTE * MINUTE
-    session._books = OrderBooks({"BTCZAR": "VALR:BTC-ZAR"})
-    monkeypatch.setattr(session_module, "_clock_offset", lambda before=session._offset: before + ahead_s)
-    session.now_us = lambda: true + int(ahead_s * 1e6)
-    forming = MinuteBar("BTCZAR", minutes.until + MINUTE, (9.0, 9.0, 9.0, 9.0, 1.0))
+    until = session._minutes["BTCZAR"].until
+    set_by(10_800.0, session, monkeypatch)
+    forming = MinuteBar("BTCZAR", session.now_us() // MINUTE * MINUTE, (9.0, 9.0, 9.0, 9.0, 1.0))
     session._heard(Reading([forming]), b"")  # type: ignore[arg-type]
-    with pytest.raises(TimeoutError):
-        asyncio.run(asyncio.wait_for(session._watch(), 0.1))
-    assert (session._asked.qsize(), session._waiting.qsize()) == (0, 0)
+    assert session._waiting.qsize() == 0
+    session._asked.put(("BTCZAR", until, until + MINUTE))
+    session._asked.put(None)
+    told = list[Any]()
+    session._repair(SimpleNamespace(call_soon_threadsafe=lambda *words: told.append(words[-1])))  # type: ignore[arg-type]
+    assert told == [None]
 
-    async def both() -> None:
-        await asyncio.gather(session._watch(), session._compare_clocks())
 
-    monkeypatch.setattr(Market, "skew_s", lambda _: -ahead_s)
-    with pytest.raises(TimeoutError):
-        asyncio.run(asyncio.wait_for(both(), 0.3))
-    assert session._now() == true
-    assert session._asked.qsize() == 0
-    monkeypatch.setattr(Market, "skew_s", lambda _: 0.0)
-    session.now_us = lambda: true
-    session._measure()
-    minutes.until = true + 3_600_000_000
-    with pytest.raises(Transient, match="VALR:BTC-ZAR were taken for over before they were, by a clock"):
-        asyncio.run(asyncio.wait_for(session._watch(), 10))
+@pytest.mark.parametrize("whose", ["this machine's", "VALR"])
+def test_a_session_whose_clocks_are_set_ends_and_leaves_nothing_behind(
+    session: Session, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    """The next one judges anew what is over."""
+    for name in ("WATCH_S", "COMPARE_S", "DOUBTED_S"):
+        monkeypatch.setattr(session_module, name, 0.01)
+
+    async def run() -> None:
+        running = asyncio.create_task(session.run())
+        assert await asyncio.to_thread(children.wait_until, lambda: session._connected, timeout_s=30)
+        if whose == "VALR":
+            monkeypatch.setattr(Market, "skew_s", lambda _: -10_800.0)
+        else:
+            set_by(10_800.0, session, monkeypatch)
+        with pytest.raises(Transient, match=f"{whose}( clock)? was set|{whose} clock was set by 10800.0 s"):
+            await asyncio.wait_for(running, 30)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())

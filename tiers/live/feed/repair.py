@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -10,6 +10,7 @@ import numpy as np
 from django.db import transaction
 from django.utils import timezone
 
+from helios.errors import HeliosError, error_text
 from tiers.ingest.bar_problems import Problem
 from tiers.ingest.minutes import Minutes
 from tiers.ingest.prepare import BadRowsError, prepare
@@ -27,6 +28,7 @@ from trading.market.timestamps import MINUTE, microseconds, moment, stamp, utc, 
 from trading.models import MarketGap, MarketOHLC
 from trading.venues.base import MarketData, Pair
 
+SKEWED_S = 1.0  # a clock that differs by less is right
 Results = dict[tuple[str, str], market.UpsertResult]
 Span = tuple[datetime, datetime]
 
@@ -56,10 +58,16 @@ class Fetched:
         return [*bad, *range(first + MINUTE, last + MINUTE, MINUTE)]
 
 
-def last_minute(skew_s: float | None) -> datetime:
-    """The last full minute by the clock of a venue, which is so far ahead of ours, and by ours: that may be wrong."""
-    now = timezone.now() + timedelta(seconds=min(skew_s or 0.0, 0.0))
-    return now.replace(second=0, microsecond=0)
+def last_minute(venue: MarketData, say: Callable[[str], object]) -> datetime:
+    """The last minute that is over by our clock and by the venue's, where that is known; `say` is told what differs."""
+    try:
+        skew_s = venue.skew_s() or 0.0
+    except HeliosError as error:
+        skew_s = 0.0
+        say(f"{venue.name}'s clock is not known: {error_text(error)}")
+    if abs(skew_s) > SKEWED_S:
+        say(f"{venue.name}'s clock is {abs(skew_s):.1f} s {'ahead of' if skew_s > 0 else 'behind'} this machine's")
+    return (timezone.now() + timedelta(seconds=min(skew_s, 0.0))).replace(second=0, microsecond=0)
 
 
 def fetch(

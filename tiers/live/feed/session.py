@@ -32,6 +32,7 @@ from tiers.ingest.minutes import GRACE, Closed, Minutes, sane
 from tiers.live.feed import recorder, repair
 from tiers.live.feed.depth import BookSnapshot, OrderBooks
 from tiers.live.feed.recorder import KnownMinute
+from tiers.live.feed.repair import SKEWED_S
 from tiers.live.feed.writer import Writer
 from trading.enums import Timeframe
 from trading.market import coverage, gaps
@@ -48,16 +49,15 @@ LONGEST_PAUSE_S = 30.0
 WATCH_S = 1.0
 MOST_OPEN = 1_000_000  # trades of minutes that nothing closes; some 200 MB
 SKEW = SECOND  # by which what a venue tells may be ahead of its clock as we know it
-SKEWED_S = 1.0  # a clock that differs by less is right; one that has moved by more is told
 MOST_SKEW_S = 60.0  # a clock that is further ahead is not followed
-EARLY = 2 * SKEW  # beyond which nothing is known of what is still to come
+FARTHEST_S = 86_400.0  # nothing is streamed while a clock is further behind
 COMPARE_S, DOUBTED_S = 600.0, 60.0  # between two looks at the venue's clock, while both agree and while they do not
 TICKERS = 10 * SECOND  # between two of a pair that are told further
 BACK = timedelta(days=1)  # of an instrument that was never streamed; `download_data` fetches more
 
 
 def _clock_offset() -> float:
-    """How far our clock is ahead of the monotonic one, in seconds: constant until it is set."""
+    """How far our clock is ahead of the monotonic one, in seconds: constant until it is set, or the machine sleeps."""
     return time.time() - time.monotonic()
 
 
@@ -87,11 +87,11 @@ class Session:
     _tickers: dict[str, int] = field(default_factory=dict)  # when the last one was told further
     _connected: bool = False
     _unread: int = 0
-    _ahead: int = 0  # how far the venue's clock is ahead of ours, in microseconds
+    _ahead: int = 0  # how far the venue's clock, as far as it is followed, is ahead of ours, in microseconds
+    _latest: int = 0  # and how far the later of both is
+    _agreed: bool = False  # both clocks, when they were last compared
     _known_skew_s: float = 0.0  # as it was last told
-    _agreed: bool = False  # both clocks, when they were last compared: what is still to come by both is so
-    _was_set: bool = False  # our clock, in this session
-    _offset: float = field(default_factory=_clock_offset)  # when our clock was last compared
+    _offset: float = field(default_factory=_clock_offset)  # of our clock, when the session began
     _ending: threading.Event = field(default_factory=threading.Event)
     _n_repaired: int = 0
     _writer: Writer = field(init=False)
@@ -110,6 +110,7 @@ class Session:
     async def run(self) -> None:
         """Hear the venue until cancelled; then write what is closed."""
         loop = asyncio.get_running_loop()
+        self._offset = _clock_offset()
         await asyncio.to_thread(self._measure)
         self._minutes = await asyncio.to_thread(self._known)
         self._hours = {pair.code: calendar(USUAL_CALENDARS[pair.asset_class]) for pair in self.pairs}
@@ -124,10 +125,14 @@ class Session:
         ]
         for thread in threads:
             thread.start()
+        hearing = [] if line is None else [self._connect(line)]
+        tasks = [asyncio.ensure_future(each) for each in (self._watch(), self._compare_clocks(), *hearing)]
         try:
-            hearing = [] if line is None else [self._connect(line)]
-            await asyncio.gather(ended, self._watch(), self._compare_clocks(), *hearing)
+            await asyncio.gather(ended, *tasks)
         finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._ending.set()
             self.venue.end_waits()
             self._waiting.put(None)
@@ -190,7 +195,8 @@ class Session:
                 self._tickers[found.code] = now
                 self._waiting.put(recorder.ticker_event(minutes.symbol, found))
         elif isinstance(found, MinuteBar):
-            over = found.close <= now + SKEW and not self._set_anew  # one that is not says nothing yet
+            self._check_clock()
+            over = found.close <= now + SKEW  # the bar of a minute that is not over says nothing yet
             if over and _is_open(self._hours[found.code], found.close - MINUTE, found.close):
                 if found.row is not None and sane(found.row) and (doubt := minutes.doubt(found.row)):
                     self._doubt(minutes, doubt)
@@ -218,14 +224,7 @@ class Session:
     async def _watch(self) -> None:
         """Ask for what is overdue, each pair's in one request at a time, and for order books that are lost."""
         while True:
-            if self._set_anew:  # what is over is asked of the venue's clock first
-                await asyncio.sleep(WATCH_S)
-                continue
-            early = [each.symbol for each in self._minutes.values() if self._is_early(each.until)]
-            if early and (self._agreed or self._was_set):
-                raise Transient(
-                    f"minutes of {early[0]} were taken for over before they were, by a clock that was ahead"
-                )
+            self._check_clock()
             self._forget_open()
             if self._connected and not self._again.is_set() and self._books.to_ask(self._now()):
                 self._again.set()  # of all books: who names some may leave the others
@@ -271,39 +270,39 @@ class Session:
             self._waiting.put(KnownMinute(closed=closed, higher=minutes.higher(before), until=minutes.until))
 
     async def _compare_clocks(self) -> None:
-        """What the venue names by its clock is judged by its clock; ours may be set at any time."""
-        compared = time.monotonic()
+        """What the venue names by its clock is judged by its clock."""
         while True:
-            await asyncio.sleep(WATCH_S)
-            self._was_set |= self._set_anew
-            if self._set_anew or time.monotonic() - compared > (COMPARE_S if self._agreed else DOUBTED_S):
-                await asyncio.to_thread(self._measure)
-                compared = time.monotonic()
+            await asyncio.sleep(COMPARE_S if self._agreed else DOUBTED_S)
+            before = self._ahead
+            await asyncio.to_thread(self._measure)
+            self._check_clock()
+            self._offset = _clock_offset()  # small steps do not add up
+            if abs(self._ahead - before) > MOST_SKEW_S * SECOND:
+                raise Transient(f"the clock of {self.venue.name} was set: what is over is judged anew")
 
     def _now(self) -> int:
         return self.now_us() + self._ahead
 
-    def _is_early(self, until: int) -> bool:
-        """Whether what is known up to there is still to come."""
-        return until > self._now() + EARLY
-
-    @property
-    def _set_anew(self) -> bool:
-        """Whether our clock was set since it was compared."""
-        return abs(_clock_offset() - self._offset) > SKEWED_S
+    def _check_clock(self) -> None:
+        """Raises `Transient` once ours was set: a session that begins anew judges anew what is over."""
+        if abs(set_s := _clock_offset() - self._offset) > SKEWED_S:
+            raise Transient(f"this machine's clock was set by {set_s:.1f} s: what is over is judged anew")
 
     # --- in threads of their own ---
 
     def _measure(self) -> None:
-        offset = _clock_offset()
         try:
             told_s = self.venue.skew_s()
         except HeliosError as error:
             logger.bind(error=error_text(error)).warning("feed.clock_unknown")
+            self._agreed = False
             return
         skew_s = told_s or 0.0
-        self._offset, self._agreed = offset, told_s is not None and abs(skew_s) <= MOST_SKEW_S
+        if skew_s < -FARTHEST_S:
+            raise Transient(f"this machine's clock is {-skew_s / 86_400:,.1f} days ahead of that of {self.venue.name}")
         self._ahead = round(skew_s * SECOND) if abs(skew_s) > SKEWED_S and skew_s <= MOST_SKEW_S else 0
+        self._latest = max(0, round(skew_s * SECOND))
+        self._agreed = told_s is not None and abs(skew_s) <= MOST_SKEW_S
         if abs(skew_s - self._known_skew_s) > SKEWED_S:
             self._known_skew_s = skew_s
             logger.bind(ahead_s=round(skew_s, 3)).warning("feed.clock_skew")
@@ -326,9 +325,10 @@ class Session:
         beginning = (now - BACK).replace(minute=0, second=0, microsecond=0)
         stored = dict(FeedCoverage.objects.filter(pk__in=[p.symbol for p in self.pairs]).values_list("symbol", "until"))
         for symbol, claimed in stored.items():
-            if self._is_early(microseconds(claimed)):
-                is_sure = self._agreed and not self._set_anew
-                stored[symbol] = coverage.take_back(symbol, claimed, now if is_sure else None) or beginning
+            if microseconds(claimed) > self.now_us() + self._latest + 2 * SKEW:
+                self._check_clock()
+                coverage.take_back(symbol, claimed, beginning, now if self._agreed else None)
+                stored[symbol] = beginning
         for symbol, until in stored.items():
             if until < beginning:
                 left = gaps.Gap(after=until, until=beginning, reason="nobody streamed then; repair_data asks for it")
@@ -346,6 +346,7 @@ class Session:
             code, after, until = asked
             found = None
             try:
+                self._check_clock()
                 found = repair.repair(self.venue, pairs[code], after, until, now=self._now())
             except (HeliosError, DatabaseError, *UNREAD) as error:  # of a venue's words, or of a database that is away
                 logger.bind(symbol=pairs[code].symbol, error=error_text(error)).warning("feed.not_repaired")

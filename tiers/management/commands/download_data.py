@@ -39,7 +39,6 @@ MINUTE = timedelta(minutes=1)
 AT_ONCE = {Timeframe.M1: timedelta(days=1), Timeframe.D1: timedelta(days=1_000)}
 STORED = ("inserted", "corrected", "unchanged")
 UNSETTLED = timedelta(hours=1)
-AHEAD_S = 1.0  # a clock that differs less is right
 
 
 class Command(PlainCommand):
@@ -87,11 +86,7 @@ class Command(PlainCommand):
     def _wanted(self, venue: MarketData, options: dict[str, Any]) -> tuple[list[Pair], datetime]:
         """The pairs, and the last full minute by the venue's clock and by ours."""
         pairs = wanted.pairs(venue, wanted.names(venue, options["pairs"]), strict=True)
-        skew_s = venue.skew_s() or 0.0
-        if abs(skew_s) > AHEAD_S:
-            order = "ahead of" if skew_s > 0 else "behind"
-            self.stderr.write(f"{venue.name}'s clock is {abs(skew_s):.1f} s {order} this machine's")
-        return pairs, last_minute(skew_s)
+        return pairs, last_minute(venue, self.stderr.write)
 
     def _bars(
         self, venue: MarketData, options: dict[str, Any], pairs: list[Pair], now: datetime

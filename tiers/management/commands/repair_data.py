@@ -76,7 +76,7 @@ class Command(PlainCommand):
         pairs = wanted.pairs(venue, names, strict=True) if names else []
         if not pairs:
             return []
-        (after, until), found, now = options["time"], [], last_minute(venue.skew_s())
+        (after, until), found, now = options["time"], [], last_minute(venue, self.stderr.write)
         with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
             for pair, timeframe in ((pair, name) for pair in pairs for name in timeframes):
                 if (one := stored.get((pair.symbol, timeframe))) is None:

@@ -121,7 +121,7 @@ async def _stream(exchange: str, names: list[str] | None, say: Say) -> None:
         except (Transient, Rejected) as error:  # what books want may be had later, what a person wants is refused now
             if names and isinstance(error, Rejected):
                 raise
-            logger.bind(venue=exchange, error=error_text(error)).warning("feed.no_pairs")
+            logger.bind(venue=exchange, error=error_text(error)).warning("feed.begins_anew")
             await asyncio.sleep(PAUSE_S if isinstance(error, Transient) else LONG_PAUSE_S)
 
 
