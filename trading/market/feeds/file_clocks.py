@@ -184,8 +184,9 @@ def _likeliest(moments: Moments, sample: BoolArray, reading: Reading) -> list[Cl
     part = moments.take(sample)
     found: dict[tuple[str, bytes], Clock] = {}
     for zone in ("", *PLACES, *FIXED):
+        read = _by(part, zone)
         for label in reading.labels:
-            closes = reading.closes_of(_by(part, zone), label)
+            closes = reading.closes_of(read, label)
             key = (label, closes.tobytes())
             if key not in found and _counts(closes, reading)[1] >= (1 - 2 * STRAYS) * len(closes):
                 likely = log_likelihood(closes, reading.hours, reading.timeframe)

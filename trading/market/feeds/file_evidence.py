@@ -11,7 +11,7 @@ import polars as pl
 from trading.market import timeframes
 from trading.market.bars import BoolArray, TimeArray
 from trading.market.calendars import NEW_YORK, US_CLOSE, Calendar
-from trading.market.feeds.file_zones import AFTER, BEFORE, CLOSING, OPENING, by_new_york, fit, in_utc
+from trading.market.feeds.file_zones import AFTER, BEFORE, BY_NEW_YORK, CLOSING, OPENING, fit, in_utc
 
 MINUTES_A_DAY = 1_440
 ONE_DAY = np.timedelta64(1, "D")
@@ -19,11 +19,10 @@ ONE_DAY = np.timedelta64(1, "D")
 
 def local_minutes(closes: TimeArray) -> pl.DataFrame:
     """The day in New York on which each bar closes, its minute there (a day's last one is 24:00), and summer time."""
-    local = by_new_york(closes - np.timedelta64(1, "us"))
-    return pl.DataFrame({"local": local}).select(
-        day=pl.col("local").dt.date(),
-        minute=pl.col("local").dt.hour().cast(pl.Int64) * 60 + pl.col("local").dt.minute() + 1,
-        summer=pl.col("local").dt.dst_offset() > pl.duration(),
+    return pl.DataFrame({"utc": closes - np.timedelta64(1, "us")}).select_seq(
+        day=BY_NEW_YORK.dt.date(),
+        minute=BY_NEW_YORK.dt.hour().cast(pl.Int64) * 60 + BY_NEW_YORK.dt.minute() + 1,
+        summer=BY_NEW_YORK.dt.dst_offset() > pl.duration(),
     )
 
 

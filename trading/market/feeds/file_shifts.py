@@ -12,7 +12,7 @@ from trading.market import timeframes
 from trading.market.bars import TimeArray
 from trading.market.calendars import NEW_YORK, US_CLOSE, Calendar
 from trading.market.feeds.file_evidence import local_minutes
-from trading.market.feeds.file_zones import EXTENDED, by_new_york, in_utc
+from trading.market.feeds.file_zones import BY_NEW_YORK, EXTENDED, in_utc
 
 SESSIONS: Final = 5  # that follow each other; bars within days may be of fewer, if there are no others
 BARS_A_DAY: Final = 5  # the ends of fewer are chance
@@ -76,7 +76,7 @@ def day_shift(closes: TimeArray, hours: Calendar) -> Shift | None:
 
     Dates on Saturdays, and none on Mondays, come of midnights that end their days.
     """
-    local = by_new_york(closes).dt.replace_time_zone(None)
+    local = pl.DataFrame({"utc": closes}).select_seq(BY_NEW_YORK.dt.replace_time_zone(None)).to_series()
     named = local.filter(local.dt.time() == US_CLOSE)
     own, *others = (
         hours.has_close("1d", in_utc(named.dt.offset_by(by), NEW_YORK.key).to_numpy()) for by in ("0d", "-1d", "1d")

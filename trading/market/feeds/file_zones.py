@@ -34,7 +34,9 @@ OPENING, CLOSING = 9 * 60 + 30, US_CLOSE.hour * 60
 BEFORE: Final = (4 * 60, 7 * 60, 8 * 60)
 AFTER: Final = (18 * 60, 18 * 60 + 30, 20 * 60)
 EXTENDED: Final = (BEFORE[0], AFTER[-1])
-_FRIDAY: Final = 5
+# Moments in UTC, of a column `utc`, as the clock of New York shows them.
+BY_NEW_YORK: Final = pl.col("utc").dt.replace_time_zone("UTC").dt.convert_time_zone(NEW_YORK.key)
+_THURSDAY, _SATURDAY = 3, 5  # of weeks that begin with Monday; 1970 began with a Thursday
 _AHEAD: Final = re.compile(r"([^+-]*[a-z])([+-][0-9]{1,2})")
 
 
@@ -52,17 +54,10 @@ def in_utc(wall: pl.Series, zone: str) -> pl.Series:
     A zone may be followed by hours, as in `America/New_York+7`: a clock that is so far ahead of that place's.
     """
     place, hours = _ahead(zone)
-    return (
-        wall.dt.offset_by(f"{-hours}h")
-        .dt.replace_time_zone(place, ambiguous="null", non_existent="null")
-        .dt.convert_time_zone("UTC")
-        .dt.replace_time_zone(None)
-    )
-
-
-def by_new_york(moments: TimeArray) -> pl.Series:
-    """Moments in UTC as the clock of New York shows them."""
-    return pl.Series(moments).dt.replace_time_zone("UTC").dt.convert_time_zone(NEW_YORK.key)
+    shown = pl.col("wall").dt.offset_by(f"{-hours}h") if hours else pl.col("wall")
+    local = shown.dt.replace_time_zone(place, ambiguous="null", non_existent="null")
+    utc = local.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return pl.DataFrame({"wall": wall}).select_seq(utc).to_series()
 
 
 def _ahead(zone: str) -> tuple[str, int]:
@@ -72,8 +67,8 @@ def _ahead(zone: str) -> tuple[str, int]:
 
 def fit(closes: TimeArray, hours: Calendar, timeframe: str) -> tuple[BoolArray, BoolArray]:
     """Which closes are bars of sessions, and which lie in the hours at which stocks trade at all."""
-    local = by_new_york(closes)
-    minutes = local.dt.hour().cast(pl.Int32) * 60 + local.dt.minute()
-    traded = (minutes > EXTENDED[0]) & (minutes <= EXTENDED[1]) & (local.dt.weekday() <= _FRIDAY)
+    local = pl.DataFrame({"utc": closes}).select_seq(BY_NEW_YORK.dt.replace_time_zone(None)).to_series().to_numpy()
+    day, minute = np.divmod(local.astype("datetime64[m]").astype(np.int64), 1_440)
+    traded = (minute > EXTENDED[0]) & (minute <= EXTENDED[1]) & ((day + _THURSDAY) % 7 < _SATURDAY)
     on_grid = closes.astype(np.int64) % (timeframes.seconds(timeframe) * 1_000_000) == 0
-    return hours.has_close(timeframe, closes), traded.to_numpy() & on_grid
+    return hours.has_close(timeframe, closes), traded & on_grid
