@@ -93,7 +93,8 @@ BEGIN
     FOR each IN
         SELECT oid FROM pg_proc
         WHERE pronamespace = 'public'::regnamespace AND proowner = current_user::regrole
-            AND prorettype = 'trigger'::regtype AND proconfig IS NULL
+            AND prorettype = 'trigger'::regtype
+            AND NOT EXISTS (SELECT FROM unnest(proconfig) AS set WHERE set LIKE 'search_path=%')
     LOOP
         EXECUTE format('ALTER FUNCTION %s SET search_path = pg_catalog, public, pg_temp', each);
     END LOOP;

@@ -114,7 +114,7 @@ def test_books_that_no_line_tells_are_not_asked_for_without_end(
 
     async def run() -> bool:
         session._books, session._connected = OrderBooks({"BTCZAR": "VALR:BTC-ZAR"}), True
-        session.now_us = itertools.count(0, 3_600_000_000).__next__
+        session.clock.now_us = itertools.count(0, 3_600_000_000).__next__
         watching = asyncio.create_task(session._watch())
         await asyncio.sleep(0.2)
         watching.cancel()
@@ -149,10 +149,10 @@ def test_the_state_of_a_market_is_told_further_now_and_then(session: Session) ->
     heard = VenueStream(change=lambda text: [sent.append(text) or text])
     for second in (0, 1, 9, 10, 31):
         heard.summary("BTCZAR", start, bidPrice=f"{100 + second}")
-        session.now_us = partial(int, microseconds(start) + second * 1_000_000)
+        session.clock.now_us = partial(int, microseconds(start) + second * 1_000_000)
         session._heard(line, sent.pop().encode())
     heard.summary("BTCZAR", start + timedelta(days=1), bidPrice="1")  # of later than now
-    session.now_us = lambda: microseconds(start) + 60_000_000
+    session.clock.now_us = lambda: microseconds(start) + 60_000_000
     session._heard(line, sent.pop().encode())
     odd = Ticker(
         code="BTCZAR", at=-(10**18), bid=None, ask=None, last=None, mark=None, high=None, low=None, volume=0, change=0
@@ -179,7 +179,7 @@ def test_without_a_line_bars_and_order_books_are_asked_for(monkeypatch: pytest.M
         venue.stream.offer(ends - timedelta(hours=1), "BTCZAR", "buy", "b", "99.5", "2")
         market = Market(client)
         made = Session(market, None, list(market.pairs([]).values()), relay.bus())
-        made.now_us = lambda: time.time_ns() // 1_000 + shift
+        made.clock.now_us = lambda: time.time_ns() // 1_000 + shift
 
         async def run() -> None:
             running = asyncio.create_task(made.run())
@@ -258,7 +258,7 @@ def test_a_line_that_does_not_hold_is_tried_again_after_twice_as_long_less_a_ran
 
 def test_trades_and_bars_of_a_time_to_come_are_not_taken(session: Session) -> None:
     at = 1_767_607_200_000_000
-    session.now_us = lambda: at
+    session.clock.now_us = lambda: at
     session._minutes = {"BTCZAR": Minutes(symbol="VALR:BTC-ZAR", until=at - MINUTE, heard_from=at - MINUTE)}
     session._hours = {"BTCZAR": calendar("24/7")}
     late = Trade("BTCZAR", at + 2_000_000, 9.0, 1.0, "BUY", "a")
@@ -278,7 +278,7 @@ def test_of_minutes_that_nothing_closes_not_all_trades_are_kept(
     """They are bounded for all pairs of a venue together."""
     monkeypatch.setattr(session_module, "MOST_OPEN", 30)
     session._minutes = {code: Minutes(symbol=code, until=0, heard_from=0) for code in "abc"}
-    session.now_us = lambda: 30
+    session.clock.now_us = lambda: 30
     for number, code in enumerate("abc" * 9 + "bbbbb"):
         session._minutes[code].trade(number, 10.0, 1.0, "BUY")
     session._forget_open()
@@ -322,7 +322,7 @@ def test_an_answer_that_no_reader_foresees_costs_its_order_book_alone(
 
     monkeypatch.setattr(Market, "depth", depth)
     session._books = OrderBooks({"BTCZAR": "VALR:BTC-ZAR"})
-    session.now_us = lambda: 2 * MINUTE - 1
+    session.clock.now_us = lambda: 2 * MINUTE - 1
     session._ask_books()
     assert asked == ["BTCZAR", "BTCZAR"]
     assert session._waiting.qsize() == 1

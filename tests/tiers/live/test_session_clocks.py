@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +15,14 @@ from helios.errors import Transient
 from helios.events.models import SystemEvent
 from helios.stack import children
 from tests.support.venues.sessions import Reading
+from tiers.live.feed import clock
 from tiers.live.feed import session as session_module
 from tiers.live.feed.session import Session
 from trading.market import write
 from trading.market.calendars import calendar
 from trading.market.timestamps import MINUTE, moment
 from trading.models import FeedCoverage, MarketGap, MarketOHLC
-from trading.venues.streaming import MinuteBar
+from trading.venues.streaming import MinuteBar, Trade
 from trading.venues.valr.market import Market
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -37,18 +39,18 @@ def test_the_venues_clock_is_measured_and_followed_within_reason(
     session: Session, monkeypatch: pytest.MonkeyPatch, skew_s: float | None, followed_s: float, n_told: int
 ) -> None:
     monkeypatch.setattr(Market, "skew_s", lambda _: skew_s)
-    now = session.now_us()
-    session.now_us = lambda: now
+    now = session.clock.now_us()
+    session.clock.now_us = lambda: now
     for _ in range(3):  # one that stays as it is, is told once
-        session._measure()
-    assert session._now() - now == followed_s * 1e6
+        session.clock.compare()
+    assert session.clock.now() - now == followed_s * 1e6
     assert SystemEvent.objects.filter(kind="feed.clock_skew").count() == n_told
 
 
 @pytest.fixture
 def hasty(session: Session) -> datetime:
     """When it is, while minutes of three hours to come are taken for over, and bars for whole."""
-    now = moment(session.now_us()).replace(second=0, microsecond=0)
+    now = moment(session.clock.now_us()).replace(second=0, microsecond=0)
     bar = {"symbol": "VALR:BTC-ZAR", "open": 9, "high": 9, "low": 9, "close": 9, "volume": 1, "source": "valr:buckets"}
     ends = now + timedelta(hours=3)
     write.ensure_partitions("market_ohlc", "year", now, ends + timedelta(hours=1))
@@ -63,7 +65,7 @@ def hasty(session: Session) -> datetime:
 
 
 def test_what_a_clock_that_was_ahead_took_for_over_is_unknown_again(session: Session, hasty: datetime) -> None:
-    session._measure()
+    session.clock.compare()
     (known,) = session._known().values()
     assert moment(known.until) == (hasty - timedelta(days=1)).replace(minute=0)
     kept = FeedCoverage.objects.order_by("symbol").values_list("until", flat=True)
@@ -80,7 +82,7 @@ def test_what_is_over_by_the_venues_clock_stays_known_where_ours_is_behind(
     session: Session, hasty: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Market, "skew_s", lambda _: 10_800.0)
-    session._measure()
+    session.clock.compare()
     (known,) = session._known().values()
     assert moment(known.until) == hasty + timedelta(hours=3)
 
@@ -101,7 +103,7 @@ def test_no_bar_is_removed_by_a_clock_that_the_venues_does_not_agree_with(
 ) -> None:
     """Of two clocks that differ one is wrong, be it ours or the venue's, and nobody knows which."""
     monkeypatch.setattr(Market, "skew_s", tells)
-    session._measure()
+    session.clock.compare()
     (known,) = session._known().values()
     assert moment(known.until) < hasty - timedelta(hours=23)
     assert MarketOHLC.objects.count() == 5
@@ -110,16 +112,16 @@ def test_no_bar_is_removed_by_a_clock_that_the_venues_does_not_agree_with(
 
 def set_by(seconds: float, session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """Our clock, from now on."""
-    plain, before = session_module._clock_offset, session.now_us
-    monkeypatch.setattr(session_module, "_clock_offset", lambda: plain() + seconds)
-    session.now_us = lambda: before() + round(seconds * 1e6)
+    plain, before = clock.offset, session.clock.now_us
+    monkeypatch.setattr(clock, "offset", lambda: plain() + seconds)
+    session.clock.now_us = lambda: before() + round(seconds * 1e6)
 
 
 def test_by_a_clock_that_was_set_nothing_is_taken_for_over(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     session._minutes, session._hours = session._known(), {"BTCZAR": calendar("24/7")}
     until = session._minutes["BTCZAR"].until
     set_by(10_800.0, session, monkeypatch)
-    forming = MinuteBar("BTCZAR", session.now_us() // MINUTE * MINUTE, (9.0, 9.0, 9.0, 9.0, 1.0))
+    forming = MinuteBar("BTCZAR", session.clock.now_us() // MINUTE * MINUTE, (9.0, 9.0, 9.0, 9.0, 1.0))
     session._heard(Reading([forming]), b"")  # type: ignore[arg-type]
     assert session._waiting.qsize() == 0
     session._asked.put(("BTCZAR", until, until + MINUTE))
@@ -149,3 +151,23 @@ def test_a_session_whose_clocks_are_set_ends_and_leaves_nothing_behind(
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     asyncio.run(run())
+
+
+def test_a_clock_that_the_venues_own_trades_contradict_is_not_followed(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of an answer from a cache; ours may be wrong, too, so it is as late there as was told."""
+    monkeypatch.setattr(Market, "skew_s", lambda _: -300.0)
+    now = session.clock.now_us()
+    session.clock.now_us = lambda: now
+    session.clock.compare()
+    session._minutes = session._known()
+    told = [Trade("BTCZAR", now - 60_000_000 + k, 9.0, 1.0, "BUY", f"{k}") for k in range(clock.WITNESSES)]
+    wrong = replace(told[0], at=now + 3_600_000_000)  # of a time that is still to come by both
+    for trade in (wrong, *told[:-1]):
+        session._heard(Reading([trade]), b"")  # type: ignore[arg-type]
+    assert session.clock.now() == now - 300_000_000
+    session._heard(Reading([told[-1]]), b"")  # type: ignore[arg-type]
+    session.clock.compare_again()
+    assert session.clock.now() == now - 60_000_000
+    assert not session.clock.agreed

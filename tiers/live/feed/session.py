@@ -30,9 +30,9 @@ from helios.events.bus import Bus, Event
 from helios.logs import now_and_then
 from tiers.ingest.minutes import GRACE, Closed, Minutes, sane
 from tiers.live.feed import recorder, repair
+from tiers.live.feed.clock import SKEW, Clock
 from tiers.live.feed.depth import BookSnapshot, OrderBooks
 from tiers.live.feed.recorder import KnownMinute
-from tiers.live.feed.repair import SKEWED_S
 from tiers.live.feed.writer import Writer
 from trading.enums import Timeframe
 from trading.market import coverage, gaps
@@ -48,17 +48,9 @@ from trading.venues.streaming import SILENT_S, Depth, Message, MinuteBar, Stream
 LONGEST_PAUSE_S = 30.0
 WATCH_S = 1.0
 MOST_OPEN = 1_000_000  # trades of minutes that nothing closes; some 200 MB
-SKEW = SECOND  # by which what a venue tells may be ahead of its clock as we know it
-MOST_SKEW_S = 60.0  # a clock that is further ahead is not followed
-FARTHEST_S = 86_400.0  # nothing is streamed while a clock is further behind
 COMPARE_S, DOUBTED_S = 600.0, 60.0  # between two looks at the venue's clock, while both agree and while they do not
 TICKERS = 10 * SECOND  # between two of a pair that are told further
 BACK = timedelta(days=1)  # of an instrument that was never streamed; `download_data` fetches more
-
-
-def _clock_offset() -> float:
-    """How far our clock is ahead of the monotonic one, in seconds: constant until it is set, or the machine sleeps."""
-    return time.time() - time.monotonic()
 
 
 @dataclass(slots=True)
@@ -87,16 +79,13 @@ class Session:
     _tickers: dict[str, int] = field(default_factory=dict)  # when the last one was told further
     _connected: bool = False
     _unread: int = 0
-    _ahead: int = 0  # how far the venue's clock, as far as it is followed, is ahead of ours, in microseconds
-    _latest: int = 0  # and how far the later of both is
-    _agreed: bool = False  # both clocks, when they were last compared
-    _known_skew_s: float = 0.0  # as it was last told
-    _offset: float = field(default_factory=_clock_offset)  # of our clock, when the session began
     _ending: threading.Event = field(default_factory=threading.Event)
     _n_repaired: int = 0
     _writer: Writer = field(init=False)
+    clock: Clock = field(init=False)
 
     def __post_init__(self) -> None:
+        self.clock = Clock(self.venue, self.now_us)
         source = self.venue.source(self.pairs[0]) if self.stream is None else self.stream.source
         self._writer = Writer(
             bus=self.bus, source=source, n_pairs=len(self.pairs), waiting=self._waiting, ending=self._ending
@@ -110,8 +99,7 @@ class Session:
     async def run(self) -> None:
         """Hear the venue until cancelled; then write what is closed."""
         loop = asyncio.get_running_loop()
-        self._offset = _clock_offset()
-        await asyncio.to_thread(self._measure)
+        await asyncio.to_thread(self.clock.compare)
         self._minutes = await asyncio.to_thread(self._known)
         self._hours = {pair.code: calendar(USUAL_CALENDARS[pair.asset_class]) for pair in self.pairs}
         line = self.stream
@@ -167,7 +155,7 @@ class Session:
                 await asyncio.sleep(pause_s)
 
     def _subscribed(self) -> None:
-        now, self._connected = self._now(), True
+        now, self._connected = self.clock.now(), True
         self._books.subscribed(now)
         self._again.clear()  # what the line before was not asked any more
         for each in self._minutes.values():
@@ -186,7 +174,7 @@ class Session:
 
     def _learn_of(self, found: Message) -> None:
         minutes = self._minutes[found.code]
-        now = self._now()
+        now = self.clock.now()
         if isinstance(found, Depth):
             if (noted := self._books.apply(found, now)) is not None:
                 self._waiting.put(noted)
@@ -195,7 +183,7 @@ class Session:
                 self._tickers[found.code] = now
                 self._waiting.put(recorder.ticker_event(minutes.symbol, found))
         elif isinstance(found, MinuteBar):
-            self._check_clock()
+            self.clock.check()
             over = found.close <= now + SKEW  # the bar of a minute that is not over says nothing yet
             if over and _is_open(self._hours[found.code], found.close - MINUTE, found.close):
                 if found.row is not None and sane(found.row) and (doubt := minutes.doubt(found.row)):
@@ -204,6 +192,8 @@ class Session:
                     self._close(minutes, found)
         elif found.at <= now + SKEW:
             minutes.trade(found.at, found.price, found.quantity, found.side, found.trade_id)
+        else:
+            self.clock.told_later(found.at)
 
     def _doubt(self, minutes: Minutes, doubt: str) -> None:
         """The bar is asked for once it is overdue, and believed if it is told again."""
@@ -224,12 +214,12 @@ class Session:
     async def _watch(self) -> None:
         """Ask for what is overdue, each pair's in one request at a time, and for order books that are lost."""
         while True:
-            self._check_clock()
+            self.clock.check()
             self._forget_open()
-            if self._connected and not self._again.is_set() and self._books.to_ask(self._now()):
+            if self._connected and not self._again.is_set() and self._books.to_ask(self.clock.now()):
                 self._again.set()  # of all books: who names some may leave the others
             for code, minutes in self._minutes.items():
-                wanted = minutes.overdue(self._now())
+                wanted = minutes.overdue(self.clock.now())
                 if wanted is None or time.monotonic() < self._asking.get(code, 0.0):
                     continue
                 if not _is_open(self._hours[code], *wanted):
@@ -244,7 +234,7 @@ class Session:
         while sum(each.n_open for each in self._minutes.values()) > MOST_OPEN:
             most = max(self._minutes.values(), key=lambda each: each.n_open)
             logger.bind(symbol=most.symbol, n=most.n_open).warning("feed.trades_forgotten")
-            most.lost(None if most.heard_from is None else self._now())
+            most.lost(None if most.heard_from is None else self.clock.now())
 
     def _repaired(self, code: str, after: int, found: repair.Fetched | None) -> None:
         known = after if found is None else microseconds(found.until)
@@ -272,42 +262,10 @@ class Session:
     async def _compare_clocks(self) -> None:
         """What the venue names by its clock is judged by its clock."""
         while True:
-            await asyncio.sleep(COMPARE_S if self._agreed else DOUBTED_S)
-            before = self._ahead
-            await asyncio.to_thread(self._measure)
-            self._check_clock()
-            self._offset = _clock_offset()  # small steps do not add up
-            if abs(self._ahead - before) > MOST_SKEW_S * SECOND:
-                raise Transient(f"the clock of {self.venue.name} was set: what is over is judged anew")
-
-    def _now(self) -> int:
-        return self.now_us() + self._ahead
-
-    def _check_clock(self) -> None:
-        """Raises `Transient` once ours was set: a session that begins anew judges anew what is over."""
-        if abs(set_s := _clock_offset() - self._offset) > SKEWED_S:
-            raise Transient(f"this machine's clock was set by {set_s:.1f} s: what is over is judged anew")
+            await asyncio.sleep(COMPARE_S if self.clock.agreed else DOUBTED_S)
+            await asyncio.to_thread(self.clock.compare_again)
 
     # --- in threads of their own ---
-
-    def _measure(self) -> None:
-        try:
-            told_s = self.venue.skew_s()
-        except HeliosError as error:
-            logger.bind(error=error_text(error)).warning("feed.clock_unknown")
-            self._agreed = False
-            return
-        skew_s = told_s or 0.0
-        if skew_s < -FARTHEST_S:
-            raise Transient(f"this machine's clock is {-skew_s / 86_400:,.1f} days ahead of that of {self.venue.name}")
-        self._ahead = round(skew_s * SECOND) if abs(skew_s) > SKEWED_S and skew_s <= MOST_SKEW_S else 0
-        self._latest = max(0, round(skew_s * SECOND))
-        self._agreed = told_s is not None and abs(skew_s) <= MOST_SKEW_S
-        if abs(skew_s - self._known_skew_s) > SKEWED_S:
-            self._known_skew_s = skew_s
-            logger.bind(ahead_s=round(skew_s, 3)).warning("feed.clock_skew")
-            self._tell("feed.clock_skew", {"ahead_s": round(skew_s, 3)})
-        close_old_connections()
 
     def _tell(self, kind: str, data: dict[str, object]) -> None:
         try:
@@ -321,13 +279,13 @@ class Session:
         grace, of_trades = (GRACE, True) if line is None else (int(line.grace_s * SECOND), line.of_trades)
         for pair in self.pairs:
             ensure_instrument(pair.symbol, pair.asset_class, lot=pair.lot)
-        now = moment(self._now())
+        now = moment(self.clock.now())
         beginning = (now - BACK).replace(minute=0, second=0, microsecond=0)
         stored = dict(FeedCoverage.objects.filter(pk__in=[p.symbol for p in self.pairs]).values_list("symbol", "until"))
         for symbol, claimed in stored.items():
-            if microseconds(claimed) > self.now_us() + self._latest + 2 * SKEW:
-                self._check_clock()
-                coverage.take_back(symbol, claimed, beginning, now if self._agreed else None)
+            if self.clock.is_to_come(microseconds(claimed)):
+                self.clock.check()
+                coverage.take_back(symbol, claimed, beginning, now if self.clock.agreed else None)
                 stored[symbol] = beginning
         for symbol, until in stored.items():
             if until < beginning:
@@ -346,8 +304,8 @@ class Session:
             code, after, until = asked
             found = None
             try:
-                self._check_clock()
-                found = repair.repair(self.venue, pairs[code], after, until, now=self._now())
+                self.clock.check()
+                found = repair.repair(self.venue, pairs[code], after, until, now=self.clock.now())
             except (HeliosError, DatabaseError, *UNREAD) as error:  # of a venue's words, or of a database that is away
                 logger.bind(symbol=pairs[code].symbol, error=error_text(error)).warning("feed.not_repaired")
                 close_old_connections()
@@ -355,10 +313,10 @@ class Session:
 
     def _ask_books(self) -> None:
         """Ask for the order books at the end of each minute, where no line tells of them."""
-        while not self._ending.wait((MINUTE - self._now() % MINUTE) / SECOND):
+        while not self._ending.wait((MINUTE - self.clock.now() % MINUTE) / SECOND):
             for pair in self.pairs:
                 try:
-                    noted = self._books.answered(self.venue.depth(pair), self._now())
+                    noted = self._books.answered(self.venue.depth(pair), self.clock.now())
                 except (HeliosError, *UNREAD) as error:
                     logger.bind(symbol=pair.symbol, error=error_text(error)).warning("feed.no_book")
                     continue
