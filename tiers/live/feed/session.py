@@ -120,11 +120,11 @@ class Session:
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
             self._ending.set()
             self.venue.end_waits()
             self._waiting.put(None)
             self._asked.put(None)
+            await asyncio.gather(*tasks, return_exceptions=True)
             for thread in threads:
                 await asyncio.to_thread(thread.join)
 
