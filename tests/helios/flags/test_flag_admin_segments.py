@@ -79,7 +79,7 @@ def test_what_comes_with_an_action_keeps_the_rules_of_the_api(
     ("field", "typed", "sentence"),
     [
         ("constraints", '[{"contextName": "x", "operator": "LIKE"}]', "operator must be one of IN"),
-        ("constraints", "{", "valid JSON"),
+        ("constraints", "{", "must be JSON"),
         ("segments", "nowhere", "segments of websocket_v2 must be known ones, was 'nowhere'"),
         ("prerequisites", '[{"feature": "gone"}]', "must be known ones, was 'gone'"),
         ("prerequisites", '[{"feature": "websocket_v2"}]', "its own prerequisite"),
