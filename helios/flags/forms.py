@@ -14,6 +14,7 @@ from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from helios.control.admin import ChangeForm
+from helios.control.bounds import FLAG_BYTES
 from helios.entries import MAX_REASON
 from helios.errors import Conflict, HeliosError
 from helios.flags import references, roles, segments, services
@@ -27,6 +28,7 @@ from helios.web.roles import Role
 
 LISTS = ("whitelist", "blacklist", "segments", "environments")
 MAX_ROWS: Final = 20
+MOST_TYPED: Final = 4 * FLAG_BYTES  # as a person lays out what a flag may hold
 _HELP = {
     "whitelist": "symbols, users, strategies or systems, separated by commas",
     "blacklist": "symbols, users, strategies or systems, separated by commas",
@@ -35,18 +37,13 @@ _HELP = {
 }
 
 
-class _Indented(json.JSONEncoder):
-    """JSON in lines; what is empty stays on one."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options | {"indent": 2})
-
-
 class JsonText(forms.JSONField):
     """Django's, which knows one way in which a text is none; what the API's bodies must be is asked here too."""
 
     def to_python(self, value: Any) -> Any:
         if isinstance(value, str) and not self.disabled:
+            if len(value) > MOST_TYPED:
+                raise ValidationError(f"this must have at most {MOST_TYPED:,} characters, had {len(value):,}")
             try:
                 read(value.encode(), "this")
             except ParseError as error:
@@ -54,12 +51,15 @@ class JsonText(forms.JSONField):
         return super().to_python(value)
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """What was typed, where it is no JSON."""
-        try:
-            self.to_python(data)
-        except ValidationError:
-            return InvalidJSONInput(data)
-        return super().bound_data(data, initial)
+        """What was typed, as it was typed."""
+        return super().bound_data(data, initial) if data is None or self.disabled else InvalidJSONInput(data)
+
+    def prepare_value(self, value: Any) -> Any:
+        """In lines, unless these are more than may be typed: they may be thirty times as long."""
+        if isinstance(value, InvalidJSONInput):
+            return value
+        lines = json.dumps(value, ensure_ascii=False, indent=2)
+        return lines if len(lines) <= MOST_TYPED else json.dumps(value, ensure_ascii=False)
 
 
 class TriedForm(ChangeForm):
@@ -72,8 +72,7 @@ class TriedForm(ChangeForm):
         for name, field in self.fields.items():
             if name in {"description", *LISTS}:
                 field.widget.attrs["rows"] = 2
-            if isinstance(field, forms.JSONField):
-                field.encoder = _Indented
+            if isinstance(field, JsonText):
                 n_lines = str(field.prepare_value(self.initial.get(name))).count("\n") + 1
                 field.widget.attrs["rows"] = min(n_lines + 1, MAX_ROWS)
 

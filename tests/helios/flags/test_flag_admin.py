@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from html import unescape
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 
 from helios.flags import services
+from helios.flags.forms import FlagForm
 from helios.flags.models import FeatureFlag, FeatureFlagHistory
 from tests.support.admin_people import FLAGS, form, words
 
@@ -128,6 +130,7 @@ def test_contradicting_times_are_refused_beside_the_form(desk: Client) -> None:
         ("1" * 5_000, "this must be JSON, was not"),
         ('["\\ud800"]', "/0 must be Unicode text, held half a surrogate pair"),
         ("[1", "this must be JSON, was not"),
+        (f"[{'1, ' * 100_000}1]", "this must have at most 262,144 characters, had 300,003"),
     ],
 )
 @pytest.mark.parametrize("page", ["featureflag", "flagsegment"])
@@ -138,6 +141,24 @@ def test_a_text_that_is_no_json_is_refused_beside_its_field(
     assert answer.status_code == 200
     assert problem in answer.content.decode()
     assert typed[:6] in unescape(answer.content.decode())
+
+
+DEEP = '[{"a": ' * 14 + "[" + "1," * 20_000 + "1]" + "}]" * 14
+
+
+def test_what_was_typed_is_shown_again_as_it_was_typed(admin_client: Client) -> None:
+    """In lines it were thirty times as long."""
+    answer = admin_client.post("/admin/flags/featureflag/add/", {"name": "zz", "strategy": "all_on", "rules": DEEP})
+    assert answer.status_code == 200
+    assert DEEP in unescape(answer.content.decode())
+
+
+def test_a_flag_whose_lines_would_be_longer_than_may_be_typed_is_shown_without(admin_client: Client) -> None:
+    FeatureFlag.objects.filter(name="websocket_v2").update(constraints=json.loads(DEEP))
+    shown = admin_client.get(address("websocket_v2")).context["adminform"].form["constraints"].value()
+    assert shown == DEEP.replace(",", ", ")
+    field = FlagForm(instance=row("websocket_v2")).fields["constraints"]
+    assert field.to_python(shown) == json.loads(DEEP)
 
 
 def test_a_percentage_above_a_hundred_is_refused(desk: Client) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -10,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.db.backends.signals import connection_created
 
 from helios.errors import Transient
 from helios.events.models import SystemEvent
@@ -138,6 +140,10 @@ def test_a_session_whose_clocks_are_set_ends_and_leaves_nothing_behind(
     """The next one judges anew what is over."""
     for name in ("WATCH_S", "COMPARE_S", "DOUBTED_S"):
         monkeypatch.setattr(session_module, name, 0.01)
+    opened = list[tuple[str, Any]]()
+
+    def note(connection: Any, **_: Any) -> None:
+        opened.append((threading.current_thread().name, connection))
 
     async def run() -> None:
         running = asyncio.create_task(session.run())
@@ -150,7 +156,11 @@ def test_a_session_whose_clocks_are_set_ends_and_leaves_nothing_behind(
             await asyncio.wait_for(running, 30)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
+    connection_created.connect(note)
     asyncio.run(run())
+    own = [connection for thread, connection in opened if "_reporting" in thread]
+    assert own
+    assert [connection for connection in own if connection.connection is not None] == []
 
 
 def test_a_clock_that_the_venues_own_trades_contradict_is_not_followed(
@@ -171,3 +181,41 @@ def test_a_clock_that_the_venues_own_trades_contradict_is_not_followed(
     session.clock.compare_again()
     assert session.clock.now() == now - 60_000_000
     assert not session.clock.agreed
+
+
+def test_a_quiet_market_shows_how_late_it_is_at_a_venue_and_not_how_rare_its_trades_are(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten trades at ten seconds from each other, whose moments are told as they come; then its clock is right again."""
+    skew_s = [-30.0]
+    monkeypatch.setattr(Market, "skew_s", lambda _: skew_s[0])
+    now = [session.clock.now_us()]
+    session.clock.now_us = lambda: now[0]
+    session.clock.compare()
+    session._minutes = session._known()
+    for number in range(clock.WITNESSES):
+        now[0] += 10_000_000
+        session._heard(Reading([Trade("BTCZAR", now[0] - 50_000, 9.0, 1.0, "BUY", f"{number}")]), b"")  # type: ignore[arg-type]
+    assert session.clock.now() == now[0] - 50_000
+    session.clock.compare_again()
+    assert session.clock.now() == now[0] - 50_000
+    assert SystemEvent.objects.get(kind="feed.clock_contradicted").data["ahead_s"] == -0.05
+    skew_s[0] = 5.0
+    session.clock.compare_again()
+    skew_s[0] = -3.0
+    session.clock.compare_again()
+    assert session.clock.now() == now[0] - 3_000_000
+
+
+def test_trades_from_before_a_venues_clock_was_looked_at_again_contradict_it_no_more(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Market, "skew_s", lambda _: -30.0)
+    now = session.clock.now_us()
+    session.clock.now_us = lambda: now
+    session.clock.compare()
+    for number in range(2 * clock.WITNESSES - 2):
+        if number == clock.WITNESSES - 1:
+            session.clock.compare_again()
+        session.clock.told_later(now)
+    assert session.clock.now() == now - 30_000_000

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from django.db import DataError
+from django.db import DataError, OperationalError
 
 from helios.errors import Transient
 from helios.events.bus import Event
@@ -18,7 +18,8 @@ from tiers.live.feed import recorder, writer
 from tiers.live.feed.depth import BookSnapshot
 from tiers.live.feed.recorder import KnownMinute
 from tiers.live.feed.writer import Writer
-from trading.models import MarketTrade
+from trading.market.timestamps import MINUTE, moment
+from trading.models import MarketOHLC, MarketTrade
 
 pytestmark = pytest.mark.django_db
 MOMENTS = [number // 3 for number in range(600)]  # three trades at each
@@ -98,6 +99,31 @@ def test_behind_what_is_not_stored_at_the_end_nothing_is_known(
     made.waiting.put(bar(1))
     made.run()
     assert known == []
+
+
+def test_minutes_that_a_database_lost_when_it_died_are_stored_again_before_they_are_known(
+    made: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their commit did not wait for the disk, and a server that is started anew has what its disk has."""
+    left, write_known, at = [2, 1], recorder.write_known, 1_767_607_200_000_000
+
+    def die(found: list[KnownMinute], source: str) -> list[Event]:
+        if found and left:
+            MarketOHLC.objects.all().delete()
+            if left.pop() == 1:
+                made.waiting.put(KnownMinute(closed=replace(closed, close=at + MINUTE), higher=[], until=at + MINUTE))
+                made.waiting.put(None)
+            raise OperationalError("server closed the connection unexpectedly")
+        return write_known(found, source)
+
+    monkeypatch.setattr(recorder, "write_known", die)
+    monkeypatch.setattr(writer, "close_old_connections", lambda: None)  # it is the test's own
+    closed = Closed(symbol="A", close=at, row=(10.0, 12.0, 9.0, 11.0, 3.0))
+    made.waiting.put(KnownMinute(closed=closed, higher=[], until=at))
+    made.run()
+    kept = MarketOHLC.objects.order_by("bar_ts").values_list("bar_ts", flat=True)
+    assert [*kept] == [moment(at), moment(at + MINUTE)]
+    assert made.n_stored == 2
 
 
 def test_a_minute_of_very_many_trades_is_cut_between_moments() -> None:

@@ -44,8 +44,8 @@ class Clock:
     _latest: int = 0  # how far the later of both is
     _told_s: float = 0.0  # the difference that was last told
     _offset: float = field(default_factory=offset)  # of our clock
-    _later: deque[int] = field(default_factory=lambda: deque(maxlen=WITNESSES))  # what it told of later than its clock
-    _contradicted: bool = False
+    _later: deque[int] = field(default_factory=deque)  # how far ahead of ours a trade that was later than its clock was
+    _shown: int | None = None  # how far ahead it is at least, by its trades; None while its clock is as far
 
     def now(self) -> int:
         """What time it is at the venue."""
@@ -73,8 +73,13 @@ class Clock:
             raise Transient(f"this machine's clock is {-skew_s / 86_400:,.1f} days ahead of that of {self.venue.name}")
         self._latest = max(0, round(skew_s * SECOND))
         self.agreed = told_s is not None and abs(skew_s) <= MOST_SKEW_S
-        if not self._contradicted:
-            self._ahead = round(skew_s * SECOND) if abs(skew_s) > SKEWED_S and skew_s <= MOST_SKEW_S else 0
+        self._ahead = round(skew_s * SECOND) if abs(skew_s) > SKEWED_S and skew_s <= MOST_SKEW_S else 0
+        self._later.clear()
+        if self._shown is not None and self._shown > self._ahead:
+            self._ahead = self._shown
+            self._tell("feed.clock_contradicted", self._ahead / SECOND)
+        else:
+            self._shown = None
         if abs(skew_s - self._told_s) > SKEWED_S:
             self._told_s = skew_s
             logger.bind(ahead_s=round(skew_s, 3)).warning("feed.clock_skew")
@@ -94,12 +99,12 @@ class Clock:
         """A trade was told of a time that is still to come by the venue's clock, or by ours.
 
         A venue tells nothing of what is to come: several in a row show that its clock is wrong, as an answer from a
-        cache is, and that it is at least so late there.
+        cache is, and that it is at least so late there, by each of them.
         """
-        if at <= self.now_us() + SKEW:
-            self._later.append(at)
+        if (ahead := at - self.now_us()) <= SKEW:
+            self._later.append(ahead)
             if len(self._later) == WITNESSES:
-                self._ahead, self._contradicted = min(self._later) - self.now_us(), True
+                self._ahead = self._shown = min(self._later)
                 self._later.clear()
                 logger.bind(ahead_s=round(self._ahead / SECOND, 3)).warning("feed.clock_contradicted")
 

@@ -15,6 +15,7 @@ from loguru import logger
 
 from helios import events
 from helios.breakers import breaker
+from helios.db import statements
 from helios.db.failures import UNAVAILABLE
 from helios.events.bus import Event
 from tiers.contracts import ALWAYS_OPEN, calendar
@@ -53,12 +54,16 @@ class KnownMinute:
 
 
 def write(told: Sequence[KnownMinute], source: str) -> list[Event]:
-    """Store minutes, all or nothing; `write_known` belongs behind it. Returns what the event bus is to tell of them."""
+    """Store minutes, all or nothing; `write_known` belongs behind it. Returns what the event bus is to tell of them.
+
+    Does not wait for the disk, as `write_known` does: whatever is told to be known is kept, with all before it.
+    """
     rows: _Rows = defaultdict(dict)
     for one in told:
         if one.closed.row is not None:
             rows[one.closed.symbol, Timeframe.M1.value][one.closed.close] = one.closed.row
-    with breaker(DATABASE, record_if=_is_outage):
+    with breaker(DATABASE, record_if=_is_outage), transaction.atomic():
+        statements.fetch(f"SELECT {statements.REPEATABLE}", [])
         market.upsert_bars(_batches(rows), source)
     return _events(rows)
 

@@ -20,7 +20,7 @@ from functools import lru_cache, partial
 from math import inf
 
 import numpy as np
-from django.db import DatabaseError, close_old_connections, transaction
+from django.db import DatabaseError, close_old_connections, connections, transaction
 from loguru import logger
 
 from helios import events
@@ -325,7 +325,7 @@ class Session:
 
 
 def _reporting(target: Callable[[], None], loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
-    """Run a thread's work; what ends it otherwise than by its end ends the session."""
+    """Run a thread's work, and close its connection; what ends it otherwise than by its end ends the session."""
 
     def fail(error: BaseException) -> None:
         if not ended.done():
@@ -335,6 +335,8 @@ def _reporting(target: Callable[[], None], loop: asyncio.AbstractEventLoop, ende
         target()
     except BaseException as error:  # noqa: BLE001 - whatever it is, it is raised where the session is awaited
         loop.call_soon_threadsafe(fail, error)
+    finally:
+        connections.close_all()
 
 
 def _doubled(pause_s: float, n: int) -> float:

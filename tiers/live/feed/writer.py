@@ -43,6 +43,7 @@ class Writer:
     ending: threading.Event = field(default_factory=threading.Event)
     n_stored: int = 0  # bars so far
     _unknown: list[KnownMinute] = field(default_factory=list)  # stored, but for the bars above and how far all is known
+    _was_away: bool = False  # the database, since they were: it may have lost what its disk did not have yet
     _trades_and_books: deque[Closed | BookSnapshot] = field(  # stored while no bar waits
         default_factory=partial(deque, maxlen=2 * MOST_WAITING)
     )
@@ -54,7 +55,7 @@ class Writer:
 
     def run(self) -> None:
         """Store what closes, then the bars above it, and in parts, while nothing closes, the trades and order books."""
-        self._store(recorder.write_known, [])  # so that the first minute waits for no connection
+        self._store(self._write_known, [])  # so that the first minute waits for no connection
         more, again = True, 0.0  # when a part that could not be stored is tried again, by the monotonic clock
         while more or self._trades_and_books:
             told = self._gathered(again - time.monotonic()) if more else []
@@ -67,8 +68,9 @@ class Writer:
             if published := [one for one in told if isinstance(one, Event)]:
                 self._publish(published)
             if self._unknown and (not more or self.waiting.empty() or len(self._unknown) > AT_ONCE):
-                if not self._store(recorder.write_known, self._unknown):
+                if not self._store(self._write_known, self._unknown):
                     return
+                self._was_away = False
                 self._trades_and_books.extend(part for one in self._unknown for part in _parts(one.closed))
                 self._unknown = []
             elif self._trades_and_books and (not more or (self.waiting.empty() and time.monotonic() >= again)):
@@ -84,7 +86,9 @@ class Writer:
         except queue.Empty:
             return []
         begun = heard = now = time.monotonic()
-        n = 0
+        n = self.waiting.qsize()
+        if n + 1 < self.n_pairs and isinstance(found[0], KnownMinute):  # what stores them has rested for a minute,
+            self._store(self._write_known, [])  # and is slow to come back: until they are there it can
         while n + 1 < self.n_pairs and now < min(begun + GATHERED_S, heard + QUIET_S):
             time.sleep(LOOK_S)  # asleep: woken by each it would take the interpreter from who hears them
             now = time.monotonic()
@@ -93,6 +97,11 @@ class Writer:
         while found[-1] is not None and len(found) < AT_ONCE and not self.waiting.empty():
             found.append(self.waiting.get())
         return found
+
+    def _write_known(self, told: Sequence[KnownMinute], source: str) -> list[Event]:
+        if self._was_away and told:
+            recorder.write(told, source)
+        return recorder.write_known(told, source)
 
     def _store_part(self) -> bool:
         """Store the next trades and order books; what cannot be now waits, and is left at the end or for good."""
@@ -125,6 +134,7 @@ class Writer:
                 stored = write(closed, self.source)
             except (Transient, *UNAVAILABLE) as error:
                 logger.bind(error=error_text(error), bars=len(closed)).warning("feed.not_stored")
+                self._was_away = bool(self._unknown)
                 close_old_connections()
                 if self.ending.wait(pause_s):
                     return False

@@ -100,7 +100,7 @@ def _names(exchange: str, given: list[str] | None) -> list[str] | None:
 
 async def _stream(exchange: str, names: list[str] | None, say: Say) -> None:
     """Hear the pairs that are wanted, and anew when others are, or when a flag chooses another way."""
-    alone, chosen, waits = WorkLock("feed"), _Chosen(), False
+    alone, chosen, waits, bus = WorkLock("feed"), _Chosen(), False, relay.bus()
     while True:
         chosen = await asyncio.to_thread(_chosen, exchange, names, alone, chosen)
         if not chosen.symbols:
@@ -114,7 +114,6 @@ async def _stream(exchange: str, names: list[str] | None, say: Say) -> None:
             with market_data(exchange, get_env()) as venue:
                 pairs = await asyncio.to_thread(wanted.pairs, venue, chosen.symbols, strict=names is not None)
                 lines = streams(exchange, get_env(), pairs, chosen.by_change) if chosen.streaming else [(None, pairs)]
-                bus = relay.bus()
                 sessions = [Session(venue, line, of_it, bus) for line, of_it in lines]
                 waits = False
                 await _hear(sessions, chosen, partial(_chosen, exchange, names, alone, chosen), say)
