@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, Final, NoReturn
@@ -18,7 +19,9 @@ from helios.db.json_values import json_safe
 
 MAX_BYTES: Final = 1_048_576
 MAX_DEPTH: Final = 32
+MAX_VALUES: Final = 20_000  # some: a megabyte of small lists takes a second of everybody's time
 MAX_WHOLE: Final = 2**63 - 1
+_HALVES: Final = re.compile("[\ud800-\udfff]")
 _TOO_DEEP: Final = f"must be nested at most {MAX_DEPTH} deep, was deeper"
 
 
@@ -74,6 +77,8 @@ def read(raw: bytes, of: str = "a body") -> Any:
     """The value that `raw` holds; `ParseError`, one sentence about it, when it is not JSON of the kind above."""
     if not raw.strip():
         return {}
+    if (n := sum(map(raw.count, b"[{,"))) > MAX_VALUES:
+        raise exceptions.ParseError(f"{of} must have at most {MAX_VALUES:,} commas and opening brackets, had {n:,}")
     try:
         value = json.loads(raw.decode(), parse_constant=_no_constant, object_pairs_hook=_object)
     except UnicodeDecodeError as error:
@@ -117,7 +122,7 @@ def _unfit(value: Any, pointer: str, depth: int) -> Iterator[tuple[str, str]]:
     elif isinstance(value, str):
         if "\x00" in value:
             yield pointer, "must not hold a NUL character, did"
-        elif any("\ud800" <= letter <= "\udfff" for letter in value):
+        elif _HALVES.search(value):
             yield pointer, "must be Unicode text, held half a surrogate pair"
     elif (isinstance(value, int) and abs(value) > MAX_WHOLE) or value in {math.inf, -math.inf}:
         yield pointer, "must be a number of at most 64 bits, was larger"

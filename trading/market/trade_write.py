@@ -36,15 +36,16 @@ def store_trades(rows: Sequence[TradeRow]) -> int:
     if not rows:
         return 0
     times: defaultdict[str, list[int]] = defaultdict(list)
-    for symbol, at, *_ in rows:
-        times[symbol].append(at)
+    for row in rows:
+        times[row[0]].append(row[1])
     symbols = sorted(times)
     firsts, lasts = ([moment(of(times[symbol])) for symbol in symbols] for of in (min, max))
     with transaction.atomic(), connection.cursor() as cursor, connection.wrap_database_errors:
         ensure_partitions("market_trades", "month", min(firsts), max(lasts))
         hold(*(f"market_trades {symbol}" for symbol in symbols))
         cursor.execute(_KEPT, [symbols, firsts, lasts])
-        fresh = _fresh(rows, cursor.fetchall())
+        kept = cursor.fetchall()
+        fresh = _fresh(rows, kept) if kept or any(row[2] for row in rows) else _numbered(rows)
         at = np.datetime_as_string(np.array([row[1] for row in fresh], "datetime64[us]"), timezone="UTC").tolist()
         lines = [f"{s}\t{ts}\t{i}\t{side}\t{p!r}\t{q!r}\n" for ts, (s, _, i, side, p, q) in zip(at, fresh, strict=True)]
         cursor.copy_expert(_COPY, io.StringIO("".join(lines)))
@@ -85,5 +86,15 @@ def _fresh(rows: Sequence[TradeRow], kept: Sequence[TradeRow]) -> list[TradeRow]
         while named and (symbol, at, f"{at}-{number}") in named:  # a venue may name its own so
             number += 1
         n_made[symbol, at] = number + 1
+        found.append((symbol, at, f"{at}-{number}", side, price, quantity))
+    return found
+
+
+def _numbered(rows: Sequence[TradeRow]) -> list[TradeRow]:
+    """The same where no row has an id and none is kept, as a stream tells them, and as fast as it does."""
+    n_made, found = dict[tuple[str, int], int](), list[TradeRow]()
+    for symbol, at, _, side, price, quantity in rows:
+        number = n_made.get(key := (symbol, at), 0)
+        n_made[key] = number + 1
         found.append((symbol, at, f"{at}-{number}", side, price, quantity))
     return found

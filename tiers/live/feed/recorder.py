@@ -89,7 +89,11 @@ def write_trades_and_books(further: Sequence[Closed | BookSnapshot]) -> None:
         _write_trades([one for one in further if isinstance(one, Closed)])
         books = (one for one in further if isinstance(one, BookSnapshot))
         store_books([(one.symbol, one.ts, one.sequence, one.bids, one.asks) for one in books])
-    tell_many(Counter(one.symbol for one in further if isinstance(one, Closed) for _ in one.trades))
+    counted = Counter[str]()
+    for one in further:
+        if isinstance(one, Closed):
+            counted[one.symbol] += len(one.trades)
+    tell_many(counted)
 
 
 def _events(rows: _Rows) -> list[Event]:
