@@ -25,7 +25,7 @@ from rest_framework.response import Response
 
 from helios.db.locks import try_hold
 from helios.errors import Ambiguous, Conflict, Rejected
-from helios.web.lanes import SAFER
+from helios.web.lanes import is_safer
 from helios.web.models import IdempotencyKey
 from helios.web.parsing import AnyNumber
 from helios.web.problems import InvalidHeader
@@ -50,7 +50,7 @@ def idempotent(*, atomic: bool = True) -> Callable[[Handler], Callable[..., Answ
         @wraps(handler)
         def method(view: Any, request: Request, *args: Any, **kwargs: Any) -> Answer:
             key = _key(request)
-            if key is None or request.path.endswith(SAFER):
+            if key is None or is_safer(str(request.method), request.path):
                 return handler(view, request, *args, **kwargs)
 
             def change() -> Response:

@@ -130,7 +130,7 @@ def kind(scope: Message) -> tuple[str, str]:
 
 def is_safer(method: str, path: str) -> bool:
     """Whether a request may make trading safer, by its address: of a page in the admin, its body tells."""
-    return method not in READING and (path.endswith(SAFER) or path in settings.SAFER_PAGES)
+    return method == "POST" and (path.endswith(SAFER) or path in settings.SAFER_PAGES)
 
 
 def in_lanes(django: Application, *, reading: int) -> Application:

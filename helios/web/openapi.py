@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 
 from helios.web import idempotency, roles
 from helios.web.base_views import ActView
-from helios.web.lanes import SAFER
+from helios.web.lanes import is_safer
 from helios.web.parsing import MAX_BYTES
 from helios.web.problems import CONTENT_TYPE
 from helios.web.roles import Role, Rule
@@ -97,7 +97,7 @@ class HeliosSchema(AutoSchema):
         if not getattr(handler, "idempotent", False):
             return []
         text = "Any key of yours, kept for 24 hours: the same request under it is answered again, not done again."
-        if self.path.endswith(SAFER):
+        if is_safer(self.method, self.path):
             text = "Taken and not kept: what makes trading safer is done each time that it is asked for."
         schema = {"type": "string", "pattern": r"^[\x21-\x7e]+$", "minLength": 1, "maxLength": 255}
         return [OpenApiParameter(idempotency.HEADER, type=schema, location=OpenApiParameter.HEADER, description=text)]

@@ -70,6 +70,7 @@ def test_reads_that_hang_do_not_keep_a_change_from_its_turn() -> None:
         ("POST", "/api/modularity/modules/register", KNOWN, "change"),
         ("POST", HALT, KNOWN, "safer"),
         ("POST", "/api/modularity/feature-flags/auto_trading/kill-switch", KNOWN, "safer"),
+        *[(method, "/api/modularity/feature-flags/halt", KNOWN, "change") for method in ("PATCH", "DELETE")],
         ("POST", "/admin/trading/book/", {"cookie": SESSION}, "desk"),
         ("GET", "/admin/trading/book/", {"cookie": SESSION}, "read"),
         ("POST", "/admin/trading/book/1/change/", {"cookie": SESSION}, "change"),
