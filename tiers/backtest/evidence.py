@@ -282,11 +282,11 @@ def what_it_knows(
     worse = " and ".join(what for part, what in parts if part.sign < 0)
     costs = [f"Its opinion {worse} is worse than none, which is class frequencies."] if worse else []
     names = {
-        1: 'It names the side of a move rightly more often than always saying "up" does.',
-        0: 'It is open whether it names the side of a move rightly more often than always saying "up" does.',
-        -1: 'It names the side of a move rightly less often than always saying "up" does.',
+        1: 'It is right about the side of a move more often than always saying "up" is.',
+        0: 'It is open whether it is right about the side of a move more often than always saying "up" is.',
+        -1: 'It is right about the side of a move less often than always saying "up" is.',
     }
-    same = 'It names the side of a move as always saying "up" does.'
+    same = 'It is right about the side of a move as often as always saying "up" is.'
     named = same if above.low == above.high == 0.0 else names[above.sign]
     return [f"On bars that it did not see, this model {knows}.", *scaled, *costs, named]
 
@@ -296,7 +296,7 @@ def what_it_earns(sharpe: Estimate | None, above: Estimate | None) -> list[str]:
     found = []
     if sharpe is not None:
         interval = f"from {sharpe.low:,.2f} to {sharpe.high:,.2f}"
-        found.append(f"Its Sharpe ratio is {sharpe.value:,.2f}, with a 95 % interval {interval}.")
+        found.append(f"The backtest's Sharpe ratio is {sharpe.value:,.2f}, with a 95 % interval {interval}.")
     if above is not None:
         other = "the same pipeline without the model's opinion (class frequencies)"
         earns = {

@@ -121,7 +121,7 @@ def prepare(
     volatility = tiers.risk.forecast_volatility(
         bars, params=params.volatility, garch=switches.garch_volatility, first_row=start_row
     )
-    progress("context", 3, 4)
+    progress("market statistics", 3, 4)
     context = tiers.llm.market_statistics(bars)
     return History(
         features=features,

@@ -31,6 +31,15 @@ LABELS = {
     "fees_paid": "Fees paid",
     "n_bars": "Bars",
 }
+EVIDENCE_LABELS = {
+    "gain": "gain on class frequencies, nats",
+    "gain_on_moving": "of it on whether prices move",
+    "gain_beyond_width": "of that, beyond the threshold's width",
+    "gain_on_direction": "of it on where they go",
+    "hit_rate_above_always_up": "sides named right, less always up",
+    "sharpe": "Sharpe ratio of the backtest",
+    "sharpe_above_class_frequencies": "Sharpe ratio, less class frequencies'",
+}
 SIGNED = ("total_return_pct", "cagr_pct", "expectancy")
 _MONEY, _COUNTS, _TIMES = ("expectancy", "fees_paid"), ("n_trades", "n_reductions", "n_bars"), ("turnover",)
 MISSING = "–"  # noqa: RUF001 - the dash of a table's empty cell

@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from tiers.backtest import charts, presentation
 from tiers.backtest.engine import Result
+from tiers.backtest.evidence import Evidence
 from tiers.backtest.presentation import Columns
 from tiers.backtest.trades import Reduction
 from tiers.contracts.errors import Rejected
@@ -44,11 +45,12 @@ TILES = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSummary:
-    """What the report tells of a model that served; `facts` are printed as they are."""
+    """What the report tells of a model that served; `facts` and `figures` are printed as they are."""
 
     name: str  # with its symbols, where another one served the rest
     trained_to: datetime
     facts: Sequence[tuple[str, str]] = ()
+    figures: Sequence[tuple[str, str]] = ()  # of its training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,7 @@ class Context:
     elapsed_s: float
     models: Sequence[ModelSummary] = ()  # that served
     says: Sequence[str] = ()  # what the figures say of the model
+    evidence: Evidence | None = None  # from which it follows
     modules: Sequence[tuple[str, str]] = ()  # that stood for the tiers, and their versions
     switches: Sequence[tuple[str, str]] = ()
 
@@ -116,6 +119,7 @@ def render(result: Result, context: Context) -> str:
         monthly_note=escape(_monthly_note(result)),
         chart_weights=pictures[3],
         figures=_figures_table(columns, result.currency),
+        evidence=_evidence(context.evidence),
         reductions_note=_reductions_note(lead.reductions),
         reductions=_reductions_table(lead.reductions),
         facts=_facts(result, context),
@@ -176,6 +180,22 @@ def _figures_table(columns: Columns, currency: str) -> str:
     return _table(["", *columns], rows)
 
 
+def _evidence(found: Evidence | None) -> str:
+    """What the models add to what needs no model; nothing where nothing is said of them."""
+    if found is None:
+        return ""
+    note = (
+        f"Of {found.n_forecasts:,} forecasts at {found.n_bars:,} bars from {day_of(found.start)} on, none of which was "
+        f"trained on. Log loss {found.log_loss:.4f}, of class frequencies {found.class_frequencies_log_loss:.4f}; "
+        f"sides named right {found.hit_rate:.4f}, by always saying up {found.always_up:.4f}."
+    )
+    estimates = ((label, getattr(found, key)) for key, label in presentation.EVIDENCE_LABELS.items())
+    rows = [[label, *(f"{part:.4f}" for part in (one.value, one.low, one.high))] for label, one in estimates if one]
+    table = _table(["", "estimate", "low", "high"], rows)
+    heading = "What the model adds, with 95 % intervals"
+    return f'<section><h2>{heading}</h2><p>{escape(note)}</p><div class="scroll">{table}</div></section>'
+
+
 def _reductions_note(reductions: Sequence[Reduction]) -> str:
     done = sum(not one.is_open for one in reductions)
     still = len(reductions) - done
@@ -217,7 +237,11 @@ def _reduction_row(one: Reduction) -> str:
 def _facts(result: Result, context: Context) -> str:
     """Model, parameters, modules, flags and refusals as small tables."""
     parts: list[tuple[str, list[tuple[str, str]]]] = []
-    parts += [("Model", [("name", model.name), *model.facts]) for model in context.models]
+    for model in context.models:
+        parts.append(("Model", [("name", model.name), *model.facts]))
+        if model.figures:
+            of_it = " of " + model.name if len(context.models) > 1 else ""
+            parts.append((f"Walk-forward in the training{of_it}: other networks, earlier bars", list(model.figures)))
     settings = [("seed of this run", str(result.seed)), ("cash", amount(result.initial.cash, result.currency))]
     parts.append(("Parameters", settings + presentation.flattened(result.lead.params)))
     if context.modules:

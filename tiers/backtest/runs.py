@@ -242,6 +242,7 @@ def context_of(outcome: Outcome) -> report.Context:
         elapsed_s=outcome.elapsed_s,
         models=[summary_of(model, label) for model, label in outcome.labels.items()],
         says=outcome.says,
+        evidence=outcome.evidence,
         modules=list(outcome.versions.items()),
         switches=[(name, _flag(value)) for name, value in switches.items() if name != "auto_trading"],
     )
@@ -260,8 +261,8 @@ def summary_of(model: MLModel, label: str) -> report.ModelSummary:
         ("artifact", f"sha256 {model.artifact_sha256[:12]}…"),
     ]
     numbers = {name: value for name, value in _flat(model.metrics).items() if isinstance(value, int | float)}
-    facts += [(name, f"{value:,.4g}") for name, value in numbers.items()]
-    return report.ModelSummary(name=label, trained_to=model.trained_to, facts=facts)
+    figures = [(name, f"{value:,.4g}") for name, value in numbers.items()]
+    return report.ModelSummary(name=label, trained_to=model.trained_to, facts=facts, figures=figures)
 
 
 def _temperature(model: MLModel) -> str:

@@ -124,6 +124,7 @@ def test_all_that_stands_beside_the_model_is_on_the_page_and_why_a_figure_has_no
 
 def test_the_figures_of_the_backtest_have_the_names_of_its_command() -> None:
     assert {key: label for label, key, _ in summary.BACKTEST_ROWS}.items() <= presentation.LABELS.items()
+    assert [(key, label) for label, key in summary.EVIDENCE_ROWS] == [*presentation.EVIDENCE_LABELS.items()]
 
 
 def test_a_backtest_over_training_bars_says_so() -> None:

@@ -373,3 +373,14 @@ def test_a_database_without_tables_is_one_sentence_and_exit_status_1(empty_datab
     assert "Traceback" not in ended.stderr
     assert len(ended.stderr.strip().splitlines()) == 1
     assert ended.stdout == ""
+
+
+def test_the_figures_of_a_model_come_in_the_order_of_training() -> None:
+    kept = {"model": {"n_calls": 29, "log_loss": 1.1, "always_up": 0.4, "hit_rate": 0.6}, "other": 1}
+    assert list(runs._flat(kept)) == [
+        "model: log loss, less is better",
+        "model: BUY and SELL calls that were right",
+        "model: of these, moves that were up",
+        "model: BUY and SELL calls",
+        "other",
+    ]

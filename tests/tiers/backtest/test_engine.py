@@ -232,7 +232,7 @@ def test_progress_names_the_stages_and_counts_the_bars() -> None:
     seen: list[tuple[str, int, int]] = []
     helios(market(300, 1), progress=lambda *step: seen.append(step))
     stages = [name for name, _ in itertools.groupby(seen, key=lambda step: step[0])]
-    assert stages == ["features", "model", "volatility", "context", "decisions"]
+    assert stages == ["features", "model", "volatility", "market statistics", "decisions"]
     assert seen[-1] == ("decisions", 40, 40)
 
 

@@ -174,7 +174,7 @@ def test_the_sentence_follows_from_what_the_model_knows(moving: float, direction
     parts = [what for part, what in ((moving, "of when prices move"), (direction, "of where they go")) if part < 0]
     worse = [f"Its opinion {' and '.join(parts)} is worse than none, which is class frequencies."]
     assert [sentence for sentence in says if "worse than none" in sentence] == worse * bool(parts)
-    assert any(each.startswith("It names the side of a move rightly more often") for each in says) is (direction > 0)
+    assert any(each.startswith("It is right about the side of a move more often") for each in says) is (direction > 0)
 
 
 def test_a_model_that_knows_less_than_nothing_in_all_is_not_said_to_know_a_part() -> None:
@@ -184,7 +184,7 @@ def test_a_model_that_knows_less_than_nothing_in_all_is_not_said_to_know_a_part(
         "On bars that it did not see, this model knows less than how often prices rose and fell.",
         evidence.YARDSTICK,
         "Its opinion of where they go is worse than none, which is class frequencies.",
-        'It names the side of a move as always saying "up" does.',
+        'It is right about the side of a move as often as always saying "up" is.',
     ]
 
 
@@ -343,7 +343,7 @@ def test_the_sharpe_ratio_has_an_interval_and_is_compared_with_that_of_class_fre
     swapped = replace(found.sharpe_above_class_frequencies, low=-0.2, high=0.4)
     shown = replace(found.sharpe, value=0.672, low=-0.214, high=1.648)
     ratio, earned = evidence.what_it_earns(shown, swapped)
-    assert ratio == "Its Sharpe ratio is 0.67, with a 95 % interval from -0.21 to 1.65."
+    assert ratio == "The backtest's Sharpe ratio is 0.67, with a 95 % interval from -0.21 to 1.65."
     assert earned.startswith("It is open whether it earned more for its risk than the same pipeline without")
     assert evidence.what_it_earns(None, None) == []
 

@@ -14,8 +14,9 @@ import pytest
 
 from helios.modules.loading import ActiveModule
 from tests.support.backtests import LinearModel, lots, market, prices, short_params
-from tiers.backtest import charts, presentation, report, runs
+from tiers.backtest import charts, presentation, report
 from tiers.backtest.engine import Config, Result, monthly_returns, run_helios, run_strategy
+from tiers.backtest.evidence import Estimate, Evidence
 from tiers.backtest.exact import Initial
 from tiers.backtest.history import ServingModels
 from tiers.backtest.outcome import Outcome
@@ -377,12 +378,18 @@ def test_code_that_helios_does_not_ship_is_named_where_it_decided(result: Result
     assert (outcome.to_json()["cash"], outcome.to_json()["costs_bps"]) == (100_000.0, costs)
 
 
-def test_the_figures_of_a_model_come_in_the_order_of_training() -> None:
-    kept = {"model": {"n_calls": 29, "log_loss": 1.1, "always_up": 0.4, "hit_rate": 0.6}, "other": 1}
-    assert list(runs._flat(kept)) == [
-        "model: log loss, less is better",
-        "model: BUY and SELL calls that were right",
-        "model: of these, moves that were up",
-        "model: BUY and SELL calls",
-        "other",
-    ]
+def test_what_is_said_of_a_model_stands_beside_its_figures_and_those_of_its_training_apart(result: Result) -> None:
+    one = Estimate(value=0.0123, low=-0.001, high=0.03)
+    found = Evidence(
+        start=NOW, n_bars=976, n_forecasts=3_904, log_loss=1.0817, class_frequencies_log_loss=1.094,
+        gain=one, gain_on_moving=one, gain_beyond_width=one, gain_on_direction=one, hit_rate=0.5197, always_up=0.5666,
+        hit_rate_above_always_up=one, sharpe=one, sharpe_above_class_frequencies=None, says=(),
+    )  # fmt: skip
+    model = report.ModelSummary(name="one", trained_to=NOW, figures=[("model: log loss, less is better", "1.093")])
+    context = report.Context(made_at=NOW, elapsed_s=1.5, models=[model], evidence=found)
+    text = text_of(report.render(result, context))
+    assert "What the model adds, with 95 % intervals Of 3,904 forecasts at 976 bars from 2026-01-02 on" in text
+    assert "Log loss 1.0817, of class frequencies 1.0940; sides named right 0.5197, by always saying up 0.5666." in text
+    assert "gain on class frequencies, nats 0.0123 -0.0010 0.0300" in text
+    assert "Sharpe ratio, less class frequencies" not in text
+    assert "Walk-forward in the training: other networks, earlier bars model: log loss, less is better 1.093" in text
