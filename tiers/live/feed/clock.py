@@ -73,13 +73,12 @@ class Clock:
             raise Transient(f"this machine's clock is {-skew_s / 86_400:,.1f} days ahead of that of {self.venue.name}")
         self._latest = max(0, round(skew_s * SECOND))
         self.agreed = told_s is not None and abs(skew_s) <= MOST_SKEW_S
-        self._ahead = round(skew_s * SECOND) if abs(skew_s) > SKEWED_S and skew_s <= MOST_SKEW_S else 0
+        ahead = round(skew_s * SECOND) if abs(skew_s) > SKEWED_S and skew_s <= MOST_SKEW_S else 0
         self._later.clear()
-        if self._shown is not None and self._shown > self._ahead:
-            self._ahead = self._shown
-            self._tell("feed.clock_contradicted", self._ahead / SECOND)
+        if (shown := self._shown) is not None and shown > ahead:
+            self._tell("feed.clock_contradicted", shown / SECOND)
         else:
-            self._shown = None
+            self._ahead, self._shown = ahead, None
         if abs(skew_s - self._told_s) > SKEWED_S:
             self._told_s = skew_s
             logger.bind(ahead_s=round(skew_s, 3)).warning("feed.clock_skew")
