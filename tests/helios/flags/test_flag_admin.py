@@ -146,6 +146,23 @@ def test_a_text_that_is_no_json_is_refused_beside_its_field(
 DEEP = '[{"a": ' * 14 + "[" + "1," * 10_000 + "1]" + "}]" * 14
 
 
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ("," * 3_000, "Item 1 in the array did not validate: This field is required."),
+        (
+            f"A,{'x' * 200}," + "y" * 200,
+            "Item 2 in the array did not validate: Ensure this value has at most 128 characters",
+        ),
+        ("," * 100_000, "this must have at most 5,000 entries here, had 100,001: longer lists are for the API"),
+    ],
+)
+def test_of_a_long_list_the_first_mistake_is_told(admin_client: Client, typed: str, problem: str) -> None:
+    answer = admin_client.post(f"{FLAGS}add/", {"name": "zz", "strategy": "all_on", "whitelist": typed})
+    (told,) = answer.context["adminform"].form.errors["whitelist"]
+    assert told.startswith(problem)
+
+
 def test_what_was_typed_is_shown_again_as_it_was_typed(admin_client: Client) -> None:
     """In lines it were thirty times as long."""
     answer = admin_client.post("/admin/flags/featureflag/add/", {"name": "zz", "strategy": "all_on", "rules": DEEP})

@@ -13,7 +13,7 @@ from django.db import DataError, OperationalError
 
 from helios.errors import Transient
 from helios.events.bus import Event
-from tiers.ingest.minutes import Closed, HeardTrade
+from tiers.ingest.minutes import Closed, DueBar, HeardTrade
 from tiers.live.feed import recorder, writer
 from tiers.live.feed.depth import BookSnapshot
 from tiers.live.feed.recorder import KnownMinute
@@ -206,6 +206,27 @@ def test_a_bar_that_never_can_be_stored_keeps_no_other_from_being_stored(
         made.waiting.put(told)
     made.run()
     assert stored == [1, 2, 4, 5, 6, 7]
+
+
+def test_a_minute_is_known_where_the_bar_above_it_can_never_be_stored(
+    made: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own bar's commit waits for no disk: the one that says how far all is known keeps it."""
+    known: list[int] = []
+
+    def write_known(found: Sequence[KnownMinute], _source: str) -> list[Event]:
+        if any(one.higher for one in found):
+            raise DataError("value out of range: overflow")
+        known.extend(one.until for one in found)
+        return []
+
+    monkeypatch.setattr(recorder, "write", lambda *_: [])
+    monkeypatch.setattr(recorder, "write_known", write_known)
+    above = [DueBar(timeframe="5m", close=2, n=1)]
+    for told in (bar(1, []), replace(bar(2, []), higher=above), bar(3, []), None):
+        made.waiting.put(told)
+    made.run()
+    assert known == [1, 2, 3]
 
 
 def test_nothing_is_stored_behind_bars_that_were_left_to_the_next_process(made: Writer) -> None:

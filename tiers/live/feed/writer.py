@@ -134,7 +134,7 @@ class Writer:
                 stored = write(closed, self.source)
             except (Transient, *UNAVAILABLE) as error:
                 logger.bind(error=error_text(error), bars=len(closed)).warning("feed.not_stored")
-                self._was_away = bool(self._unknown)
+                self._was_away = True
                 close_old_connections()
                 if self.ending.wait(pause_s):
                     return False
@@ -143,7 +143,10 @@ class Writer:
                 if half := len(closed) // 2:
                     return self._store(write, closed[:half]) and self._store(write, closed[half:])
                 logger.bind(error=error_text(error), bars=1).error("feed.left_out")
-                return True
+                below = [
+                    replace(one, higher=[]) for one in closed if one.higher
+                ]  # known all the same, and kept by that
+                return not below or self._store(write, below)
             else:
                 self.n_stored += len(stored)
                 if stored:
