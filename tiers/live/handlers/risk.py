@@ -13,15 +13,17 @@ from helios import events
 from tiers.challenge import arms, merge, record
 from tiers.challenge.arms import Answer
 from tiers.contracts import (
+    Bars,
     BarsByTimeframe,
     BookView,
+    BoolArray,
     RiskDecision,
     TradingState,
     VolatilityForecast,
     VolatilityPath,
     shortest,
 )
-from tiers.contracts.parameters import PipelineParams, RiskParams
+from tiers.contracts.parameters import PipelineParams, RiskParams, VolatilityParams
 from tiers.contracts.protocols import RiskTier
 from tiers.contracts.returns import window_returns
 from tiers.ingest import jumps
@@ -72,8 +74,7 @@ def run(ctx: StageContext) -> StageResult:
         _tell(ctx.cycle, jumped)
     claims.still_due(ctx.cycle)  # its row before the book, as for whoever ends it; what is written then is taken back
     decision = replace(decision, state=_written_state(ctx.book, decision, view))
-    enough = np.isfinite(bars.close).sum(axis=0) > params.volatility.min_returns  # before that nothing is fitted
-    found = zip(bars.symbols, volatility.methods, enough, strict=True)
+    found = zip(bars.symbols, volatility.methods, _could_be_fitted(bars, params.volatility), strict=True)
     instead = {symbol: method for symbol, method, fitted in found if fitted and method and method != preferred}
     degraded = bool(instead and preferred)
     return StageResult(
@@ -89,6 +90,15 @@ def run(ctx: StageContext) -> StageResult:
         fallback=f"{'_'.join(sorted(set(instead.values())))}_volatility" if degraded else "",
         reason=f"{preferred.upper()} could not be fitted for {', '.join(instead)}" if degraded else "",
     )
+
+
+def _could_be_fitted(bars: Bars, params: VolatilityParams) -> BoolArray:
+    """(n_symbols,) whether enough bars lay before the newest's bucket, at whose first bar parameters are fitted."""
+    bucket = (bars.ts.astype("datetime64[s]").astype(np.int64) // params.bucket_s)[:, None]
+    known = np.isfinite(bars.close)
+    before = known & (bucket < np.where(known, bucket, -1).max(axis=0))
+    enough: BoolArray = before.sum(axis=0) >= params.min_returns
+    return enough
 
 
 def _tell(cycle: PipelineCycle, jumped: list[str]) -> None:

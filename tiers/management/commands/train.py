@@ -89,7 +89,7 @@ def _show(result: dict[str, Any]) -> None:
     from tiers.predict.metrics import LABELS  # noqa: PLC0415 - with numpy
 
     whose, figures = ("model", "baseline", "persistence"), result["metrics"]
-    table = Table("figure, out of sample", *(LABELS[who] for who in whose))
+    table = Table("figure, walk-forward of other networks", *(LABELS[who] for who in whose))
     for name in filter(figures["model"].__contains__, LABELS):
         table.add_row(LABELS[name], *(_text(name, figures[who][name]) for who in whose))
     first, last = (day_of(datetime.fromisoformat(result[name])) for name in ("trained_from", "trained_to"))
