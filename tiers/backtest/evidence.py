@@ -30,8 +30,8 @@ N_RESAMPLES, CONFIDENCE = 10_000, 0.95
 LEAST_BLOCKS = 8
 SEED = 0  # of every run: who could choose it would choose what is said of a model
 YARDSTICK = (
-    "A move counts beyond a threshold that follows the volatility of the last bars: when one comes can be known in "
-    "part of any prices, also of those without a memory, by how wide it is. This model is not shown to know more."
+    "A move counts beyond a threshold that follows the volatility of the last bars. By the width of that threshold "
+    "alone one knows in part when a move comes, of any prices. This model is not shown to know more."
 )
 LONG_BARS = (250, 1_000)  # of volatilities that a threshold is wide or narrow beside; the tiers look back further
 _CHUNK = 2_000_000  # blocks drawn at once

@@ -38,8 +38,8 @@ from trading.registry import write as registry
 TRAINING_SHARE = 0.7  # of the history, from its beginning; the rest stays unseen for backtests
 MIN_BARS = 600
 WIDTH = (
-    "Class frequencies do not know how wide the threshold of a move is just now, and to know it is enough to be better "
-    "than they, of any prices: a backtest says what is left beyond it."
+    "The threshold of a move follows the volatility. To know its width is enough to be better than class frequencies, "
+    "of any prices: a backtest says what the model knows beyond that."
 )
 Progress = Callable[[int, int, str], None]
 
