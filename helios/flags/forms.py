@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from types import ModuleType
 from typing import Any, ClassVar, Final
 
 from django import forms
-from django.core.exceptions import ValidationError
-from django.forms.fields import InvalidJSONInput
-from rest_framework.exceptions import ParseError
 from unfold.forms import ActionForm
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from helios.control.admin import ChangeForm
-from helios.control.bounds import FLAG_BYTES
 from helios.entries import MAX_REASON
 from helios.errors import Conflict, HeliosError
 from helios.flags import references, roles, segments, services
@@ -23,43 +18,17 @@ from helios.flags.core.fields import EDITABLE
 from helios.flags.errors import InvalidFlagError
 from helios.flags.models import JSON_LISTS, FeatureFlag, FlagSegment
 from helios.flags.roles import Direction
-from helios.web.parsing import read
+from helios.web.boxes import JsonText
 from helios.web.roles import Role
 
 LISTS = ("whitelist", "blacklist", "segments", "environments")
 MAX_ROWS: Final = 20
-MOST_TYPED: Final = 4 * FLAG_BYTES  # as a person lays out what a flag may hold
 _HELP = {
     "whitelist": "symbols, users, strategies or systems, separated by commas",
     "blacklist": "symbols, users, strategies or systems, separated by commas",
     "environments": "such as prod, separated by commas; empty: in all",
     "segments": "names, separated by commas",
 }
-
-
-class JsonText(forms.JSONField):
-    """Django's, which knows one way in which a text is none; what the API's bodies must be is asked here too."""
-
-    def to_python(self, value: Any) -> Any:
-        if isinstance(value, str) and not self.disabled:
-            if len(value) > MOST_TYPED:
-                raise ValidationError(f"this must have at most {MOST_TYPED:,} characters, had {len(value):,}")
-            try:
-                read(value.encode(), "this")
-            except ParseError as error:
-                raise ValidationError(str(error.detail)) from error
-        return super().to_python(value)
-
-    def bound_data(self, data: Any, initial: Any) -> Any:
-        """What was typed, as it was typed."""
-        return super().bound_data(data, initial) if data is None or self.disabled else InvalidJSONInput(data)
-
-    def prepare_value(self, value: Any) -> Any:
-        """In lines, unless these are more than may be typed: they may be thirty times as long."""
-        if isinstance(value, InvalidJSONInput):
-            return value
-        lines = json.dumps(value, ensure_ascii=False, indent=2)
-        return lines if len(lines) <= MOST_TYPED else json.dumps(value, ensure_ascii=False)
 
 
 class TriedForm(ChangeForm):
@@ -109,7 +78,6 @@ class FlagForm(TriedForm):
 
     class Meta:
         model = FeatureFlag
-        field_classes: ClassVar = dict.fromkeys(JSON_LISTS, JsonText)
         fields = ("name", *EDITABLE)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -139,7 +107,6 @@ class SegmentForm(TriedForm):
 
     class Meta:
         model = FlagSegment
-        field_classes: ClassVar = dict.fromkeys(JSON_LISTS, JsonText)
         fields = ("name", *segments.EDITABLE)
 
     def needed(self) -> Role:

@@ -12,7 +12,9 @@ from helios.modules.models import Module, ModuleState, ModuleVersion
 
 def check_graph(rows: Mapping[str, Module], name: str, dependencies: Mapping[str, str]) -> None:
     """Raises `ModuleRefused` for bad ranges, a missing module, or a circle that `dependencies` would close."""
-    check_dependencies(dict(dependencies))
+    check_dependencies(dependencies)
+    if len(dependencies) > len(rows):
+        raise ModuleRefused(f"module {name} may need the {len(rows)} slots that there are, not {len(dependencies):,}")
     known = {each: list(row.dependencies) for each, row in rows.items()}
     load_order({**known, name: list(dependencies)})
 

@@ -16,9 +16,6 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
-from django.contrib.postgres.fields import ArrayField
-from django.contrib.postgres.forms import SimpleArrayField
-from django.contrib.postgres.utils import prefix_validation_error
 from django.core.exceptions import ValidationError
 from django.db.models import BooleanField, DateField, Field, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -31,7 +28,7 @@ from unfold.utils import prettify_json
 
 from helios.db.lengths import long_fields
 from helios.db.locks import waiting_once
-from helios.web import roles
+from helios.web import boxes, roles
 from helios.web.access import missing, role_of
 from helios.web.roles import Role
 from helios.web.shapes import Reasoned
@@ -43,7 +40,6 @@ READING: Final = frozenset({"GET", "HEAD"})
 MAX_ADDRESS: Final = 2_000  # letters of what they ask
 COMPARED: Final = frozenset({"exact", "in", "isnull", "gt", "gte", "lt", "lte", "year", "month", "day", "name", "id"})
 MAX_VALUES: Final = 100  # of a column, that a filter offers
-MAX_NAMES: Final = 5_000  # in a box: each is looked at several times
 MAX_SEARCH: Final = 200  # letters: each word of a search is looked for in every column
 
 
@@ -60,24 +56,6 @@ FieldListFilter.register(
     FewValues,
     take_priority=True,
 )
-
-
-class NameList(SimpleArrayField):
-    """Texts between commas, not more than a person types; the first that is wrong is told, where Django tells each."""
-
-    def to_python(self, value: Any) -> Any:
-        names = value.split(self.delimiter) if isinstance(value, str) and value else []
-        if len(names) > MAX_NAMES:
-            raise ValidationError(
-                f"this must have at most {MAX_NAMES:,} entries here, had {len(names):,}: longer lists are for the API"
-            )
-        for nth, name in enumerate(names, 1):
-            try:
-                self.base_field.clean(name)
-            except ValidationError as error:
-                message = self.error_messages["item_invalid"]
-                raise prefix_validation_error(error, message, "item_invalid", {"nth": nth}) from error
-        return super().to_python(value)
 
 
 class BoundedList(ModelAdmin):  # type: ignore[misc]
@@ -103,9 +81,8 @@ class BoundedList(ModelAdmin):  # type: ignore[misc]
         return found
 
     def formfield_for_dbfield(self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any) -> Any:
-        """unfold's, with lists that are looked through once."""
-        named = {"form_class": NameList} if isinstance(db_field, ArrayField) else {}
-        return super().formfield_for_dbfield(db_field, request, **kwargs | named)
+        """unfold's, with boxes of which nobody can ask for more than a person types."""
+        return super().formfield_for_dbfield(db_field, request, **kwargs | boxes.bounded(db_field))
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """Django's, which looks for a field without a name where an address names none."""

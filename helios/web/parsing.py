@@ -19,7 +19,7 @@ from helios.db.json_values import json_safe
 
 MAX_BYTES: Final = 1_048_576
 MAX_DEPTH: Final = 32
-MAX_VALUES: Final = 20_000  # some: a megabyte of small lists takes a second of everybody's time
+MAX_PARTS: Final = 20_000  # commas and opening brackets: a megabyte of small lists takes a second of everybody's time
 MAX_WHOLE: Final = 2**63 - 1
 _HALVES: Final = re.compile("[\ud800-\udfff]")
 _TOO_DEEP: Final = f"must be nested at most {MAX_DEPTH} deep, was deeper"
@@ -77,8 +77,8 @@ def read(raw: bytes, of: str = "a body") -> Any:
     """The value that `raw` holds; `ParseError`, one sentence about it, when it is not JSON of the kind above."""
     if not raw.strip():
         return {}
-    if (n := sum(map(raw.count, b"[{,"))) > MAX_VALUES:
-        raise exceptions.ParseError(f"{of} must have at most {MAX_VALUES:,} commas and opening brackets, had {n:,}")
+    if (n := sum(map(raw.count, b"[{,"))) > MAX_PARTS:
+        raise exceptions.ParseError(f"{of} must have at most {MAX_PARTS:,} commas and opening brackets, had {n:,}")
     try:
         value = json.loads(raw.decode(), parse_constant=_no_constant, object_pairs_hook=_object)
     except UnicodeDecodeError as error:

@@ -25,7 +25,7 @@ A_YEAR = 0.98  # from the first bar of a year's sessions to their last
 NOTABLE = 0.01  # of the bars: of fewer missing ones a ratio changes by less than a 200th
 OF_A_STRATEGY = (
     "The strategy traded alone, as it wanted: in a book (paper_book --strategy) it trades inside the limits of the "
-    "other tiers, so that it holds less, nothing of what the forecast is against, and its exits may take several bars."
+    "other tiers, so that it holds less, and nothing that the forecast is against, and its exits may take several bars."
 )
 REFUSED = {  # in the codes of the tiers; a code of another module stands for itself
     "BOOK_HALTED": "all changes of a halted book",

@@ -190,10 +190,16 @@ def _evidence(found: Evidence | None) -> str:
         f"sides named right {found.hit_rate:.4f}, by always saying up {found.always_up:.4f}."
     )
     estimates = ((label, getattr(found, key)) for key, label in presentation.EVIDENCE_LABELS.items())
-    rows = [[label, *(f"{part:.4f}" for part in (one.value, one.low, one.high))] for label, one in estimates if one]
+    rows = [
+        [label, *(f"{part:.4f}" for part in (one.value, one.low, one.high))]
+        for label, one in estimates
+        if one is not None
+    ]
     table = _table(["", "estimate", "low", "high"], rows)
-    heading = "What the model adds, with 95 % intervals"
-    return f'<section><h2>{heading}</h2><p>{escape(note)}</p><div class="scroll">{table}</div></section>'
+    return (
+        f"<section><h2>What the model adds, with 95 % intervals</h2><p>{escape(note)}</p>"
+        f'<div class="scroll">{table}</div></section>'
+    )
 
 
 def _reductions_note(reductions: Sequence[Reduction]) -> str:
@@ -240,7 +246,7 @@ def _facts(result: Result, context: Context) -> str:
     for model in context.models:
         parts.append(("Model", [("name", model.name), *model.facts]))
         if model.figures:
-            of_it = " of " + model.name if len(context.models) > 1 else ""
+            of_it = f" of {model.name}" if len(context.models) > 1 else ""
             parts.append((f"Walk-forward in the training{of_it}: other networks, earlier bars", list(model.figures)))
     settings = [("seed of this run", str(result.seed)), ("cash", amount(result.initial.cash, result.currency))]
     parts.append(("Parameters", settings + presentation.flattened(result.lead.params)))

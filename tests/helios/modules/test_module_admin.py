@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from types import SimpleNamespace
 
@@ -98,6 +99,25 @@ def test_the_newest_version_is_tested(page, monkeypatch):
     assert "succeeded" in worked(page, "test_selected", "source")
     label = Module.objects.get(name="source").versions.get().label
     assert asked == [("source", label, None, "ann")]
+
+
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        *[(typed, "dependencies must map names to version ranges") for typed in ("[1]", '"x"', "1")],
+        ('{"risk": 1}', "the version range of risk must be a string, was 1"),
+        ("[" * 2_000, "this must be nested at most 32 deep, was deeper"),
+        ("1" * 5_000, "this must be JSON, was not"),
+        ('{"\\ud800": "^1.0.0"}', "must be Unicode text, held half a surrogate pair"),
+        (f"[{'[1],' * 10_000}1]", "this must have at most 20,000 commas and opening brackets"),
+        (json.dumps({f"n{number}": "^1.0.0" for number in range(9_000)}), "slots that there are, not 9,000"),
+    ],
+)
+def test_needs_that_are_none_are_refused_in_a_sentence(page, code, typed, problem):
+    form = {"name": "oracle", "path": code("oracle"), "new_slot": "on", "dependencies": typed}
+    answer = page.post(reverse("admin:modules_module_add"), form)
+    assert answer.status_code == 200
+    assert problem in str(answer.context["adminform"].form.errors.as_data())
 
 
 def test_a_module_is_registered_under_the_same_rules(page, code):

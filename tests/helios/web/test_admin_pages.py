@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import redis
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.models import Permission, User
+from django.contrib.postgres.forms import SimpleArrayField
 from django.db import connection
 from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
@@ -22,6 +24,7 @@ from helios.control.admin import ShownInline
 from helios.db.lengths import LONG_COLUMNS
 from helios.events.models import SystemEvent
 from helios.web.admin_base import BoundedList, ReadOnlyAdmin, RoledAdmin
+from helios.web.boxes import JsonText, NameList
 from helios.web.models import ApiToken
 from helios.web.roles import Role
 from helios.web.tokens import digest_of, make
@@ -283,3 +286,13 @@ def test_an_address_that_names_no_field_shows_the_row(admin_client: Client) -> N
     row = SystemEvent.objects.create(kind="test.row", source="test")
     page = reverse("admin:events_systemevent_change", args=[row.pk])
     assert [admin_client.get(f"{page}?_to_field={each}").status_code for each in ("", "id", "nope")] == [200, 200, 400]
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)
+def test_no_box_of_a_form_takes_more_values_than_a_person_types(admin_client: Client, model: Any) -> None:
+    """Django reads a megabyte of them several times, and tells of each that is wrong."""
+    response = admin_client.get(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_add"))
+    if response.status_code == 200:
+        fields = response.context["adminform"].form.fields.values()
+        several = [each for each in fields if isinstance(each, (forms.JSONField, SimpleArrayField))]
+        assert all(isinstance(each, (JsonText, NameList)) for each in several)

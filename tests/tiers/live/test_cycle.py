@@ -14,6 +14,7 @@ from helios.modules import process as modules
 from tests.support.live_market import ClosedVenue, make_bars, stored
 from tests.support.orders import record_intents
 from tiers.live import chain, latency, lateness, replay, schedule, stages
+from tiers.live.handlers import risk
 from trading.api.shapes import CycleSerializer
 from trading.books import ledger
 from trading.books import write as books
@@ -87,25 +88,25 @@ def test_the_api_shows_the_hash_that_a_cycle_ended_with(book, times, monkeypatch
     for cycle in ends:
         last = LedgerEntry.objects.filter(cycle=cycle).order_by("sequence").last()
         assert CycleSerializer(cycle).data["ledger_hash"] == last.hash
-    running = chain.start(book, times[352], send=False)
-    assert CycleSerializer(running).data["ledger_hash"] == ""
+    assert CycleSerializer(chain.start(book, times[352], send=False)).data["ledger_hash"] == ""
 
 
 def test_without_a_model_the_forecast_is_neutral_and_says_so(book, times):
     cycle = run(book, times[350])
     row = cycle.stage_runs.get(stage="predict")
-    assert row.fallback == "neutral_forecast"
-    assert "train" in row.reason
+    assert (row.fallback, "train" in row.reason) == ("neutral_forecast", True)
     assert {p.signal for p in cycle.predictions.all()} == {"HOLD"}
     assert not Order.objects.exists()
 
 
-@pytest.mark.parametrize("row", [100, 260])  # of the second 250 bars are there, fewer when its bucket began
-def test_a_symbol_without_enough_history_for_a_fit_is_no_failed_fit(book, times, row):
-    cycle = run(book, times[row], upto=Stage.LLM)
-    assert {forecast.method for forecast in cycle.volatilities.all()} == {"ewma"}
-    risk = cycle.stage_runs.get(stage="risk")
-    assert (risk.fallback, risk.reason) == ("", "")
+@pytest.mark.parametrize(("row", "tried"), [(100, False), (260, False), (350, True)])
+def test_a_fit_that_failed_is_told_and_not_that_bars_for_one_lack(book, times, row, tried, monkeypatch):
+    plain = risk.forecast_volatility
+    by_ewma = lambda *given, **_: replace(plain(*given, garch=False), preferred="garch")  # noqa: E731
+    monkeypatch.setattr(risk, "forecast_volatility", by_ewma)
+    found = run(book, times[row], upto=Stage.LLM).stage_runs.get(stage="risk")
+    told = "ewma_volatility GARCH could not be fitted for AAPL, IBM" if tried else " "
+    assert f"{found.fallback} {found.reason}" == told
 
 
 def test_a_double_tick_starts_one_cycle(book, times):

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from django.db import IntegrityError
 
+from trading.market import trade_write
 from trading.market.timestamps import microseconds
 from trading.market.trade_write import TradeRow, store_trades
 from trading.models import MarketTrade
@@ -36,6 +37,11 @@ def test_a_trade_with_an_id_is_stored_once_and_others_like_it_beside_it() -> Non
     assert store_trades([row("a"), row("b")]) == 2
     assert store_trades([row("a"), row("c"), row("c")]) == 1
     assert stored() == ["a", "b", "c"]
+
+
+def test_trades_without_an_id_of_which_none_is_kept_get_the_same_names_by_the_shorter_way() -> None:
+    rows = [row(symbol=symbol, later_s=n // 3, price=n % 2) for n in range(20) for symbol in "XY"]
+    assert trade_write._numbered(rows) == trade_write._fresh(rows, [])
 
 
 def test_trades_without_an_id_are_as_many_as_were_told_alike() -> None:

@@ -21,7 +21,7 @@ from trading.venues.base import MarketData
 SKEW = SECOND  # by which what a venue tells may be ahead of its clock as we know it
 MOST_SKEW_S = 60.0  # a clock that is further ahead is not followed
 FARTHEST_S = 86_400.0  # nothing is streamed while a clock is further behind
-WITNESSES: Final = 10  # trades in a row that are later than the venue's clock says
+WITNESSES: Final = 10  # trades that are later than the venue's clock says
 
 
 def offset() -> float:
@@ -46,6 +46,7 @@ class Clock:
     _offset: float = field(default_factory=offset)  # of our clock
     _later: deque[int] = field(default_factory=deque)  # how far ahead of ours a trade that was later than its clock was
     _shown: int | None = None  # how far ahead it is at least, by its trades; None while its clock is as far
+    _untold: bool = False  # that they show it
 
     def now(self) -> int:
         """What time it is at the venue."""
@@ -74,10 +75,10 @@ class Clock:
         self._latest = max(0, round(skew_s * SECOND))
         self.agreed = told_s is not None and abs(skew_s) <= MOST_SKEW_S
         ahead = round(skew_s * SECOND) if abs(skew_s) > SKEWED_S and skew_s <= MOST_SKEW_S else 0
-        self._later.clear()
-        if (shown := self._shown) is not None and shown > ahead:
+        if (shown := self._shown) is not None and self._untold:
+            self._untold = False
             self._tell("feed.clock_contradicted", shown / SECOND)
-        else:
+        if shown is None or shown <= ahead + SKEW:
             self._ahead, self._shown = ahead, None
         if abs(skew_s - self._told_s) > SKEWED_S:
             self._told_s = skew_s
@@ -97,13 +98,14 @@ class Clock:
     def told_later(self, at: int) -> None:
         """A trade was told of a time that is still to come by the venue's clock, or by ours.
 
-        A venue tells nothing of what is to come: several in a row show that its clock is wrong, as an answer from a
+        A venue tells nothing of what is to come: several show that its clock is wrong, as an answer from a
         cache is, and that it is at least so late there, by each of them.
         """
         if (ahead := at - self.now_us()) <= SKEW:
             self._later.append(ahead)
             if len(self._later) == WITNESSES:
                 self._ahead = self._shown = min(self._later)
+                self._untold = True
                 self._later.clear()
                 logger.bind(ahead_s=round(self._ahead / SECOND, 3)).warning("feed.clock_contradicted")
 

@@ -56,7 +56,7 @@ class KnownMinute:
 def write(told: Sequence[KnownMinute], source: str) -> list[Event]:
     """Store minutes, all or nothing; `write_known` belongs behind it. Returns what the event bus is to tell of them.
 
-    Does not wait for the disk, as `write_known` does: whatever is told to be known is kept, with all before it.
+    Its commit does not wait for the disk. That of `write_known` does, and keeps all that was committed before it.
     """
     rows: _Rows = defaultdict(dict)
     for one in told:

@@ -87,8 +87,9 @@ class Writer:
             return []
         begun = heard = now = time.monotonic()
         n = self.waiting.qsize()
-        if n + 1 < self.n_pairs and isinstance(found[0], KnownMinute):  # what stores them has rested for a minute,
-            self._store(self._write_known, [])  # and is slow to come back: until they are there it can
+        if n + 1 < self.n_pairs and isinstance(found[0], KnownMinute):
+            # What stores them has rested for a minute, and is slow to come back: it does while the others come.
+            self._store(self._write_known, [])
         while n + 1 < self.n_pairs and now < min(begun + GATHERED_S, heard + QUIET_S):
             time.sleep(LOOK_S)  # asleep: woken by each it would take the interpreter from who hears them
             now = time.monotonic()

@@ -24,7 +24,7 @@ from trading.models import Book
 from trading.strategies import registry
 
 BOUNDED = (
-    "The strategy trades inside the limits of the other tiers, so that it holds less, nothing of what the forecast is "
+    "The strategy trades inside the limits of the other tiers, so that it holds less, and nothing that the forecast is "
     "against, and leaves in several bars: a backtest of it alone is of another book."
 )
 

@@ -100,7 +100,8 @@ def _names(exchange: str, given: list[str] | None) -> list[str] | None:
 
 async def _stream(exchange: str, names: list[str] | None, say: Say) -> None:
     """Hear the pairs that are wanted, and anew when others are, or when a flag chooses another way."""
-    alone, chosen, waits, bus = WorkLock("feed"), _Chosen(), False, relay.bus()
+    alone, chosen, waits = WorkLock("feed"), _Chosen(), False
+    bus = relay.bus()
     while True:
         chosen = await asyncio.to_thread(_chosen, exchange, names, alone, chosen)
         if not chosen.symbols:
