@@ -8,6 +8,7 @@ from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from helios.modules.core.versions import MAX_RANGE
 from helios.modules.models import Module, ModuleJob, ModuleState, ModuleSwap, ModuleTestRun, ModuleVersion, SwapState
 from helios.web.shapes import SLUG, Body, Name, Query, ReadOnlySerializer, Reasoned, StrictBoolean, StrictText, ordering
 
@@ -31,7 +32,9 @@ class NewModule(Body):
     path = StrictText(max_length=200, help_text="dotted path of a package on the allow-list")
     version = StrictText(required=False, default="", allow_blank=True, max_length=64)
     dependencies = serializers.DictField(
-        child=StrictText(max_length=100), required=False, help_text='module and version range: {"features": "^1.0.0"}'
+        child=StrictText(max_length=MAX_RANGE),
+        required=False,
+        help_text='module and version range: {"features": "^1.0.0"}',
     )
     new_slot = StrictBoolean(
         required=False,

@@ -11,6 +11,7 @@ from semver import Version
 from helios import versions
 from helios.modules.errors import ModuleRefused
 
+MAX_RANGE: Final = 100  # letters
 _COMPARISON: Final = re.compile(r"(\^|~|>=|<=|>|<|==|!=)?\s*(\S+)")
 _COMPARE: Final = {">=": op.ge, "<=": op.le, ">": op.gt, "<": op.lt, "!=": op.ne, "==": op.eq}
 
@@ -51,6 +52,8 @@ def satisfies(version: str, wanted: str) -> bool:
 
 def comparisons(wanted: str) -> list[tuple[str, Version]]:
     """The range as operators and their bounds; none of `*`. Raises `ModuleRefused` for what is no range."""
+    if len(wanted) > MAX_RANGE:
+        raise ModuleRefused(f"a version range must have at most {MAX_RANGE} letters, had {len(wanted):,}")
     if wanted.strip() == "*":
         return []
     found = []

@@ -105,6 +105,7 @@ def test_the_newest_version_is_tested(page, monkeypatch):
     ("typed", "problem"),
     [
         *[(typed, "dependencies must map names to version ranges") for typed in ("[1]", '"x"', "1")],
+        (f'{{"risk": "^1.0.0{" " * 100}"}}', "a version range must have at most 100 letters, had 106"),
         ('{"risk": 1}', "the version range of risk must be a string, was 1"),
         ("[" * 2_000, "this must be nested at most 32 deep, was deeper"),
         ("1" * 5_000, "this must be JSON, was not"),

@@ -222,7 +222,21 @@ def test_a_clock_that_is_looked_at_more_often_than_ten_trades_come_is_contradict
     for _ in range(3):
         session.clock.compare_again()
     assert SystemEvent.objects.filter(kind="feed.clock_contradicted").count() == 1
-    session.clock._shown = -2_500_000
+    for _ in range(clock.WITNESSES):
+        session.clock.told_later(now - 2_500_000)
     monkeypatch.setattr(Market, "skew_s", lambda _: -3.0)  # whole seconds, or a slow answer
     session.clock.compare_again()
-    assert session.clock._shown is None
+    assert session.clock.now() == now - 3_000_000
+
+
+def test_trades_of_weeks_that_are_too_late_by_themselves_contradict_no_clock(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Market, "skew_s", lambda _: -30.0)
+    now = [session.clock.now_us()]
+    session.clock.now_us = lambda: now[0]
+    session.clock.compare()
+    for _ in range(3 * clock.WITNESSES):
+        now[0] += clock.WITNESSED // 5
+        session.clock.told_later(now[0])
+    assert session.clock.now() == now[0] - 30_000_000

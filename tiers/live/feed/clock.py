@@ -21,7 +21,8 @@ from trading.venues.base import MarketData
 SKEW = SECOND  # by which what a venue tells may be ahead of its clock as we know it
 MOST_SKEW_S = 60.0  # a clock that is further ahead is not followed
 FARTHEST_S = 86_400.0  # nothing is streamed while a clock is further behind
-WITNESSES: Final = 10  # trades that are later than the venue's clock says
+WITNESSES: Final = 10  # trades of `WITNESSED` that are later than the venue's clock says
+WITNESSED: Final = 3_600 * SECOND
 
 
 def offset() -> float:
@@ -44,7 +45,7 @@ class Clock:
     _latest: int = 0  # how far the later of both is
     _told_s: float = 0.0  # the difference that was last told
     _offset: float = field(default_factory=offset)  # of our clock
-    _later: deque[int] = field(default_factory=deque)  # how far ahead of ours a trade that was later than its clock was
+    _later: deque[tuple[int, int]] = field(default_factory=deque)  # trades later than its clock: how far ahead of ours
     _shown: int | None = None  # how far ahead it is at least, by its trades; None while its clock is as far
     _untold: bool = False  # that they show it
 
@@ -102,9 +103,11 @@ class Clock:
         cache is, and that it is at least so late there, by each of them.
         """
         if (ahead := at - self.now_us()) <= SKEW:
-            self._later.append(ahead)
+            self._later.append((at, ahead))
+            while self._later[0][0] < at - WITNESSED:
+                self._later.popleft()
             if len(self._later) == WITNESSES:
-                self._ahead = self._shown = min(self._later)
+                self._ahead = self._shown = min(ahead for _, ahead in self._later)
                 self._untold = True
                 self._later.clear()
                 logger.bind(ahead_s=round(self._ahead / SECOND, 3)).warning("feed.clock_contradicted")
