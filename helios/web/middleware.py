@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from loguru import logger
 
+from helios.db.failures import UNAVAILABLE
 from helios.web.lanes import NOBODY, SOMEBODY
 
 GetResponse = Callable[[HttpRequest], HttpResponseBase]
@@ -78,7 +79,7 @@ class RequestLog:
         return response
 
     @staticmethod
-    def _log(request: HttpRequest, status: int, duration_ms: float, database: DatabaseTime, user: str) -> None:
+    def _log(request: HttpRequest, status: int, duration_ms: float, database: DatabaseTime, user: str | None) -> None:
         level = "WARNING" if status >= SERVER_ERROR else "INFO"
         if request.path.startswith(QUIET_PREFIX) and status < SERVER_ERROR:
             level = "DEBUG"
@@ -92,16 +93,21 @@ class RequestLog:
         ).log(level, "http.request")
 
 
-def _user(request: HttpRequest) -> str:
-    """The name of the user whom an earlier step already loaded, by session or token; asking must not cost a query."""
+def _user(request: HttpRequest) -> str | None:
+    """The name of the user, by session or token; empty where it is nobody's, None while the database is away."""
     user = request.__dict__.get("user")
-    if not isinstance(user, AbstractBaseUser):  # lazy, and maybe never asked for
-        user = getattr(request, "_cached_user", None)
+    try:
+        if not isinstance(user, AbstractBaseUser):  # one of a session is loaded by this
+            user = getattr(request, "_cached_user", None)
+    except UNAVAILABLE:
+        return None
     return str(user.get_username()) if user is not None and user.is_authenticated else ""
 
 
-def _tell_lanes(request: HttpRequest, user: str) -> None:
+def _tell_lanes(request: HttpRequest, user: str | None) -> None:
     """Who was known, by a token or a session, or whose session is nobody's, whatever the answer was."""
+    if user is None:
+        return
     scope = getattr(request, "scope", {})
     scope |= {SOMEBODY: user} if user else {NOBODY: request.COOKIES.get(settings.SESSION_COOKIE_NAME)}
 

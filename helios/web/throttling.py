@@ -102,7 +102,10 @@ class AdminPages:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path.startswith(ADMIN) and request.path != LOGIN:
             scope = Scope.READ if request.method in READING else Scope.WRITE
-            wait_s = user_wait_s(request, scope) if request.user.is_authenticated else stranger_wait_s(request)
+            try:
+                wait_s = user_wait_s(request, scope) if request.user.is_authenticated else stranger_wait_s(request)
+            except UNAVAILABLE as error:
+                return _away(request, error)
             if wait_s > 0:
                 return too_many("You ask too often", wait_s)
         return self.get_response(request)
@@ -111,10 +114,14 @@ class AdminPages:
         """503 with a sentence, where the database gave up a page's statement or is away."""
         if not (request.path.startswith(ADMIN) and isinstance(error, UNAVAILABLE)):
             return None
-        if not outage.report(error, during="showing a page"):
-            logger.bind(error=str(error), path=request.path).warning("admin.database_failed")
-        sentence = "The database does not answer, or gave up what takes it too long: look for less, or try again."
-        return HttpResponse(sentence, status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain; charset=utf-8")
+        return _away(request, error)
+
+
+def _away(request: HttpRequest, error: Exception) -> HttpResponse:
+    if not outage.report(error, during="showing a page"):
+        logger.bind(error=str(error), path=request.path).warning("admin.database_failed")
+    sentence = "The database does not answer, or gave up what takes it too long: look for less, or try again."
+    return HttpResponse(sentence, status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain; charset=utf-8")
 
 
 def user_wait_s(request: Request | HttpRequest, scope: Scope) -> float:

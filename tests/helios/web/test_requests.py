@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from django.test import Client, RequestFactory
 from hypothesis import given
 from hypothesis import strategies as st
@@ -91,6 +92,19 @@ def test_the_line_names_the_user_of_a_token(lines: list[dict[str, Any]]) -> None
 def test_the_line_names_the_user_of_a_session(admin_client: Client, lines: list[dict[str, Any]]) -> None:
     admin_client.get("/admin/")
     assert requests_in(lines)[-1]["user"] == "admin"
+
+
+@pytest.mark.parametrize(("path", "status"), [("/static/nope.css", 404), ("/admin/", 503)])
+def test_while_the_database_is_away_a_page_of_somebody_is_answered_and_logged(
+    admin_client: Client, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, path: str, status: int
+) -> None:
+    def away(*_: Any) -> None:
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr("django.contrib.auth.get_user", away)
+    monkeypatch.setattr(admin_client, "raise_request_exception", False)
+    assert admin_client.get(path).status_code == status
+    assert [(line["status"], line["user"]) for line in requests_in(lines)] == [(status, None)]
 
 
 def test_a_failed_request_is_logged_as_a_warning(rf: RequestFactory, lines: list[dict[str, Any]]) -> None:
