@@ -1,3 +1,3 @@
 """The platform: settings, logs, flags, breakers, modules, events, and the local stack."""
 
-VERSION = "0.3.0"
+VERSION = "0.4.0.dev0"

@@ -85,7 +85,7 @@ def test_a_book_is_halted_or_reduced_and_resumed(book, word, state):
 def test_the_answer_is_about_the_book_alone(book, capsys):
     assert len(mode("start", "--book", "desk")) == 1
     words = ("halt", "HALTED"), ("stop", "HALTED"), ("resume", "STOPPED"), ("start", "ACTIVE"), ("stop", "STOPPED")
-    for word, said in words:
+    for word, said in (*words, ("reduce", "STOPPED"), ("start", "REDUCING")):
         call_command("mode", word, "--book", "desk", "--reason", "news")
         assert capsys.readouterr().out == f"desk is {said} (paper).\n"
 

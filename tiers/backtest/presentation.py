@@ -10,6 +10,7 @@ import numpy as np
 from tiers.backtest.engine import Result
 from tiers.backtest.metrics import measure, simple_returns
 from trading.books.accounting import ZERO, amount
+from trading.market.days import day_of
 
 LABELS = {
     "total_return_pct": "Total return",
@@ -84,6 +85,13 @@ def sample_note(result: Result, trained: Mapping[str, datetime]) -> str:
         f"account that begins with {cash} on the {total - seen:,} bars since; what the column with the seen bars shows "
         "says nothing about the future."
     )
+
+
+def period(result: Result) -> str:
+    """The days that were decided on, and from where on the figures that lead count, if that is later."""
+    lead = result.lead.start
+    later = f", figures from {day_of(lead)}" if lead > result.start else ""
+    return f"{day_of(result.start)} to {day_of(result.end)}{later}"
 
 
 def columns(result: Result) -> Columns:

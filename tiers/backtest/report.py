@@ -104,7 +104,7 @@ def render(result: Result, context: Context) -> str:
     )
     lead, columns = result.lead, presentation.columns(result)
     heading = f"{result.strategy} on {', '.join(result.symbols)}"
-    period = f"{day_of(result.start)} to {day_of(result.end)}"
+    period = presentation.period(result)
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         title=escape(f"Backtest: {heading}, {period}"),
         heading=escape(_shortened(result)),

@@ -54,9 +54,9 @@ def currency(book: Book) -> str:
 
 
 def shown_state(book: Book) -> str:
-    """Whether a book of `as_shown` trades, in one word: STOPPED is one that may and begins no cycle."""
+    """Whether a book of `as_shown` trades, in one word: STOPPED is one that may, if only less, and begins no cycle."""
     runs: bool = getattr(book, "runs")  # noqa: B009 - as annotated
-    return book.state if runs or book.state != TradingState.ACTIVE else "STOPPED"
+    return book.state if runs or book.state == TradingState.HALTED else "STOPPED"
 
 
 def locked(book_id: int) -> Book:

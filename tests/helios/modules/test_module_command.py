@@ -58,6 +58,8 @@ def test_registering_loading_activating_and_unloading(code):
     assert (entered["state"], entered["dependencies"]) == ("UNLOADED", {"source": ">=1.0.0"})
     assert read("show", "oracle")["hot_reloadable"] is False
     assert read("load", "oracle")["state"] == "LOADED"
+    again = command("register", "oracle", path, "1.2.0").splitlines()[-1]
+    assert again == f"Next: modules swap oracle {entered['label']}, its tests first; activate where the slot is empty."
     assert "state: ACTIVE" in command("activate", "oracle")
     assert "version: 1.2.0" in command("show", "oracle")
     assert read("unload", "oracle")["state"] == "UNLOADED"

@@ -204,6 +204,7 @@ def test_the_figures_of_bars_that_the_model_did_not_see_lead_at_the_terminal_and
         "the seen bars shows says nothing about the future."
     )
     assert note in text
+    assert "1d bars, 2013-01-01 to 2013-06-30, figures from 2013-02-01\n" in text
     assert (got["start"], got["figures_from"]) == ("2013-01-01T21:00:00+00:00", "2013-02-01T21:00:00+00:00")
     assert (got["n_bars"], whole["n_bars"], got["out_of_sample"]) == (150, 181, True)
     alone = run_json("--timerange", "20130201-20130630")

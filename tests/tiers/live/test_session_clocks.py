@@ -163,15 +163,21 @@ def test_a_session_whose_clocks_are_set_ends_and_leaves_nothing_behind(
     assert [connection for connection in own if connection.connection is not None] == []
 
 
+def beside(venue_s: list[float], session: Session, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Our clock stands where it is (what is returned holds it, in us), beside a venue's so far ahead; compared once."""
+    monkeypatch.setattr(Market, "skew_s", lambda _: venue_s[0])
+    ours = [session.clock.now_us()]
+    session.clock.now_us = lambda: ours[0]
+    session.clock.compare()
+    session._minutes = session._known()
+    return ours
+
+
 def test_a_clock_that_the_venues_own_trades_contradict_is_not_followed(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As that of an answer from a cache; ours may be wrong, too, so it is as late there as was told."""
-    monkeypatch.setattr(Market, "skew_s", lambda _: -300.0)
-    now = session.clock.now_us()
-    session.clock.now_us = lambda: now
-    session.clock.compare()
-    session._minutes = session._known()
+    (now,) = beside([-300.0], session, monkeypatch)
     told = [Trade("BTCZAR", now - 60_000_000 + k, 9.0, 1.0, "BUY", f"{k}") for k in range(clock.WITNESSES)]
     wrong = replace(told[0], at=now + 3_600_000_000)  # of a time that is still to come by both
     for trade in (wrong, *told[:-1]):
@@ -188,11 +194,7 @@ def test_a_quiet_market_shows_how_late_it_is_at_a_venue_and_not_how_rare_its_tra
 ) -> None:
     """Ten trades at ten seconds from each other, whose moments are told as they come; then its clock is right again."""
     skew_s = [-30.0]
-    monkeypatch.setattr(Market, "skew_s", lambda _: skew_s[0])
-    now = [session.clock.now_us()]
-    session.clock.now_us = lambda: now[0]
-    session.clock.compare()
-    session._minutes = session._known()
+    now = beside(skew_s, session, monkeypatch)
     for number in range(clock.WITNESSES):
         now[0] += 10_000_000
         session._heard(Reading([Trade("BTCZAR", now[0] - 50_000, 9.0, 1.0, "BUY", f"{number}")]), b"")  # type: ignore[arg-type]
@@ -211,10 +213,8 @@ def test_a_clock_that_is_looked_at_more_often_than_ten_trades_come_is_contradict
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They are judged by our clock, which stands as it was. Told once; what is as late as its trades is right."""
-    monkeypatch.setattr(Market, "skew_s", lambda _: -90.0)
-    now = session.clock.now_us()
-    session.clock.now_us = lambda: now
-    session.clock.compare()
+    skew_s = [-90.0]
+    (now,) = beside(skew_s, session, monkeypatch)
     for _ in range(clock.WITNESSES):
         session.clock.compare_again()
         session.clock.told_later(now)
@@ -224,7 +224,7 @@ def test_a_clock_that_is_looked_at_more_often_than_ten_trades_come_is_contradict
     assert SystemEvent.objects.filter(kind="feed.clock_contradicted").count() == 1
     for _ in range(clock.WITNESSES):
         session.clock.told_later(now - 2_500_000)
-    monkeypatch.setattr(Market, "skew_s", lambda _: -3.0)  # whole seconds, or a slow answer
+    skew_s[0] = -3.0  # whole seconds, or a slow answer
     session.clock.compare_again()
     assert session.clock.now() == now - 3_000_000
 
@@ -232,10 +232,7 @@ def test_a_clock_that_is_looked_at_more_often_than_ten_trades_come_is_contradict
 def test_trades_of_weeks_that_are_too_late_by_themselves_contradict_no_clock(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Market, "skew_s", lambda _: -30.0)
-    now = [session.clock.now_us()]
-    session.clock.now_us = lambda: now[0]
-    session.clock.compare()
+    now = beside([-30.0], session, monkeypatch)
     for _ in range(3 * clock.WITNESSES):
         now[0] += clock.WITNESSED // 5
         session.clock.told_later(now[0])

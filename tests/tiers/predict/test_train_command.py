@@ -104,7 +104,10 @@ def test_a_temperature_that_ends_on_its_bound_is_told(
     told, result = "The temperature ended at its upper bound 100: ", train()
     assert [note.startswith(told) for note in result["notes"]].count(True) == n_told
     call_command("train", "--symbols", "ONE,TWO", "--timeframe", "1h")
-    assert capsys.readouterr().out.count(told) == n_told
+    said = capsys.readouterr().out
+    assert said.count(told) == n_told
+    assert "(champion)" in said
+    assert "It serves books of this timeframe and these symbols from their next bar on" in said
 
 
 STILL = "its price never moves, so there is no move to label"

@@ -21,7 +21,7 @@ from tiers.backtest.exact import Costs, Initial
 from tiers.backtest.outcome import Outcome
 from tiers.contracts.errors import DataError
 from trading.market import instruments
-from trading.market.days import day_of, parse_range
+from trading.market.days import parse_range
 
 QUIET_S = 2.0  # shorter work needs no progress
 FEW = 10  # steps that are named rather than counted
@@ -102,8 +102,7 @@ def _integer(name: str, text: str) -> int:
 def title_of(outcome: Outcome) -> str:
     """What was run, in a line."""
     result = outcome.result
-    period = f"{day_of(result.start)} to {day_of(result.end)}"
-    return f"{result.strategy} on {', '.join(result.symbols)}, {result.timeframe} bars, {period}"
+    return f"{result.strategy} on {', '.join(result.symbols)}, {result.timeframe} bars, {presentation.period(result)}"
 
 
 def table_of(outcome: Outcome) -> Table:

@@ -67,9 +67,10 @@ class Command(SubjectCommand):
         if name == "configure":
             _configure_arguments(action)
 
-    def text(self, _action: str, answer: Any) -> str:
-        """Columns, or one thing line by line."""
-        return printing.plain(answer)
+    def text(self, action: str, answer: Any) -> str:
+        """Columns, or one thing line by line; behind a registration, what comes next."""
+        after = "\nNext: modules swap {name} {label}, its tests first; activate where the slot is empty."
+        return printing.plain(answer) + (after.format_map(answer) if action == "register" else "")
 
     def finish(self, action: str, answer: Any) -> None:
         """A version that did not pass its tests is an error."""
