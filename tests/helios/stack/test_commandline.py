@@ -16,6 +16,7 @@ import redis
 
 from helios.env import Env
 from helios.errors import HeliosError, Rejected
+from helios.redaction import printable
 from helios.stack import children, commandline
 from tests.support import warm
 from tests.support.places import ROOT
@@ -41,6 +42,14 @@ def database_error(kind: type[Exception], cause: Exception) -> Exception:
     error = kind(str(cause))
     error.__cause__ = cause
     return error
+
+
+@pytest.mark.parametrize("words", [("list_data", "--sym\x1b]0;x\x07"), ("changepassword", "\u202ebob"), ("x\x9b2J",)])
+@pytest.mark.usefixtures("quiet")
+def test_no_command_says_back_what_a_terminal_obeys(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    assert commandline.run(["manage.py", *words]) == 1
+    said = capsys.readouterr().err
+    assert said == f"words of a command must hold no control characters, one was {printable(words[-1])}\n"
 
 
 @pytest.mark.parametrize(
