@@ -9,11 +9,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.harness import Stack
 from tests.support.venues.market import NESTED, faulty, streaming
 from tests.support.venues.tape import MINUTE, Tape
 from tests.support.xrp_eth import real_tape
 
+pytestmark = pytest.mark.stack
 SYMBOL = "VALR:XRP-ETH"
 HOURS = 5
 FIRST = datetime(2019, 10, 11, tzinfo=UTC)

@@ -23,6 +23,7 @@ from tests.support.venues.alpaca_stream import KEY_ID, SECRET, Row, said
 from tests.support.venues.market import Clock, Streaming
 from tests.support.venues.tape import MINUTE
 
+pytestmark = pytest.mark.stack
 SYMBOL = "ALPACA:GOOG"
 OPEN = datetime(2015, 12, 24, 14, 30, tzinfo=UTC)
 CLOSE = datetime(2015, 12, 24, 18, 0, tzinfo=UTC)  # it was the day before Christmas

@@ -16,6 +16,7 @@ from tests.support.venues.stream import KEY, SECRET
 from tests.support.venues.tape import MINUTE, Tape
 from tests.support.venues.valr import StandIn
 
+pytestmark = pytest.mark.stack
 WHOLE, CHANGES = "AGGREGATED_ORDERBOOK_UPDATE", "FULL_ORDERBOOK_UPDATE"
 
 

@@ -19,6 +19,7 @@ from tests.support.venues.tape import MINUTE, Tape
 from tests.support.venues.valr import StandIn
 from tiers.management.commands import stream
 
+pytestmark = pytest.mark.stack
 PAUSE_S = 60
 
 
