@@ -28,6 +28,11 @@ class ShownRows(PaginationInlineFormSet):
     def __init__(self, *args: Any, data: Any = None, files: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
 
+    def get_page_num(self) -> int:
+        """By its address; unfold's takes whatever Unicode knows as a number, of any length."""
+        given = self.request.GET.get(self.get_pagination_key(), "")
+        return int(given) or 1 if given.isascii() and given.isdecimal() and len(given) < 10 else 1
+
     def is_valid(self) -> bool:
         return True
 
@@ -98,6 +103,13 @@ class ServicedAdmin(RoledAdmin):
             self.create(obj.name, form.changes(), **by)
             obj.pk = self.model.objects.get(name=obj.name).pk
         obj.refresh_from_db()
+
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """Beside what was typed and refused stands the row as it is."""
+        form = context["adminform"].form
+        if form.errors:
+            form.instance = self.model.objects.filter(pk=form.instance.pk).first() or self.model()
+        return super().render_change_form(request, context, *args, **kwargs)
 
     def get_readonly_fields(self, _request: HttpRequest, obj: Any | None = None) -> tuple[str, ...]:
         """Code finds a row by its name, so it stays."""

@@ -15,7 +15,7 @@ from django.db import DatabaseError, OperationalError
 from filelock import FileLock
 
 from helios.env import BASE_DIR, Env
-from helios.errors import HeliosError, Rejected, SettingsError
+from helios.errors import HeliosError, SettingsError
 from helios.logs import configure, redact
 from helios.outage import behind
 from helios.stack import children
@@ -36,9 +36,9 @@ OBEYED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u
 def run(argv: list[str]) -> int:
     """Run one management command; returns the exit status."""
     children.leave_on_sigterm()
+    if obeyed := next(filter(OBEYED.search, argv), None):
+        return _fail(f"words of a command must hold no control characters, one was {obeyed}", 1)
     try:
-        if obeyed := next(filter(OBEYED.search, argv), None):
-            raise Rejected(f"words of a command must hold no control characters, one was {obeyed}")
         env = load_env()
         component = os.environ.get("HELIOS_COMPONENT", "")  # of a stack, whose runner sees to the servers
         configure(component or "manage", console_level="WARNING")

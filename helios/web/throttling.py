@@ -111,15 +111,13 @@ class AdminPages:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """503 with a sentence, where the database gave up a page's statement or is away."""
-        if not (request.path.startswith(ADMIN) and isinstance(error, UNAVAILABLE)):
-            return None
-        return _away(request, error)
+        """503 with a sentence, where the database gave up the statement of any page or is away."""
+        return _away(request, error) if isinstance(error, UNAVAILABLE) else None
 
 
 def _away(request: HttpRequest, error: Exception) -> HttpResponse:
     if not outage.report(error, during="showing a page"):
-        logger.bind(error=str(error), path=request.path).warning("admin.database_failed")
+        logger.bind(error=str(error), path=request.path).warning("page.database_failed")
     sentence = "The database does not answer, or gave up what takes it too long: look for less, or try again."
     return HttpResponse(sentence, status=HTTPStatus.SERVICE_UNAVAILABLE, content_type="text/plain; charset=utf-8")
 

@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ TradeRow = tuple[datetime, float, float, str, str]  # time in UTC, price, quanti
 SIDES: Final = {"buy": Side.BUY.value, "sell": Side.SELL.value}  # of the taker, as most venues tell it
 MOST: Final = Decimal(10) ** 15  # of a price, a quantity or a volume; what is more is a mistake
 MOST_NUMBER: Final = float(MOST)
+FORMING: Final = timedelta(days=2)  # of the bar of a day, whatever is between the clocks
 LONGEST: Final = 64  # letters of a figure that is kept to its last digit, and its places
 MOST_SHOWN: Final = 200
 NAN: Final = Decimal("NaN")
@@ -123,8 +124,15 @@ def trades_of(symbol: str, rows: Sequence[TradeRow], after: datetime, until: dat
 
 
 def between(table: BarTable, after: datetime, until: datetime) -> BarTable:
-    """The bars that closed in (after, until], by time."""
+    """The bars that closed in (after, until], by time.
+
+    Raises: `Transient` where one is of a time that no forming bar is of. It may be any minute's: without it those above
+    would be made as if nobody had traded then.
+    """
     ordered = table.take(np.argsort(table.ts, kind="stable"))
+    if ordered.n_rows and ordered.ts[-1] > stamp(datetime.now(UTC) + FORMING):
+        told = f"{ordered.ts[-1].item():%Y-%m-%d %H:%M} UTC"
+        raise Transient(f"bars of {table.symbol} must be of times that have come, was one that ends at {told}")
     return ordered.take((ordered.ts > stamp(after)) & (ordered.ts <= stamp(until)))
 
 

@@ -26,6 +26,17 @@ def chosen(url: str, *names: str) -> list[str]:
     return [str(pk) for pk in model.objects.filter(name__in=names).values_list("pk", flat=True)]
 
 
+@pytest.mark.parametrize("typed", ["5", "true", "[5]", '[{"values": 5}]', '[{"value": [1]}]', '{"a": 1}'])
+@pytest.mark.parametrize("name", ["", "asia"])
+def test_beside_what_was_refused_stands_the_row_as_it_is(desk: Client, name: str, typed: str) -> None:
+    segments.create("asia", {"constraints": ASIA}, actor="ada")
+    page = desk.post(f"{SEGMENTS}add/", {"name": name, "constraints": typed})
+    assert page.status_code == 200
+    of_it = f"{SEGMENTS}{FlagSegment.objects.get().pk}/change/"
+    page = desk.post(of_it, {"constraints": typed, "seen_version": "1"})
+    assert "region is one of asia" in words(page)
+
+
 def test_the_page_says_what_each_button_will_do_and_who_needs_the_flag(desk: Client) -> None:
     services.create("child", {"prerequisites": [{"feature": "websocket_v2"}]}, actor="bob")
     page = words(desk.get(address("websocket_v2")))

@@ -23,6 +23,7 @@ from helios.admin_menu import SIDEBAR
 from helios.control.admin import ShownInline
 from helios.db.lengths import LONG_COLUMNS
 from helios.events.models import SystemEvent
+from helios.flags.models import FeatureFlag
 from helios.web.admin_base import BoundedList, ReadOnlyAdmin, RoledAdmin
 from helios.web.boxes import JsonText, NameList
 from helios.web.models import ApiToken
@@ -280,6 +281,14 @@ def test_a_form_says_nothing_of_the_rows_that_are_shown_beside_it(admin_client: 
     body = {f"{named}-{each}_FORMS": "1000" for each in ("TOTAL", "INITIAL", "MIN_NUM", "MAX_NUM")}
     page = admin_client.post(path, {"name": "", **body})
     assert (page.status_code, f"{named}-1-" in page.content.decode()) == (200, False)
+
+
+@pytest.mark.parametrize("page", ["9" * 4_400, "²", "٣", "0", "-1", "999999999", "soon"])
+def test_a_page_of_a_history_that_there_is_not_is_the_first(admin_client: Client, page: str) -> None:
+    flag = reverse("admin:flags_featureflag_change", args=[FeatureFlag.objects.get(name="websocket_v2").pk])
+    (named,) = re.findall(r'name="(\w+)-TOTAL_FORMS"', admin_client.get(flag).content.decode())
+    assert admin_client.get(flag, {f"{named}-page": page}).status_code == 200
+    assert admin_client.post(flag, {f"{named}-page": page, "percentage": "many"}).status_code == 200
 
 
 def test_an_address_that_names_no_field_shows_the_row(admin_client: Client) -> None:

@@ -94,7 +94,9 @@ def test_the_line_names_the_user_of_a_session(admin_client: Client, lines: list[
     assert requests_in(lines)[-1]["user"] == "admin"
 
 
-@pytest.mark.parametrize(("path", "status"), [("/static/nope.css", 404), ("/admin/", 503)])
+@pytest.mark.parametrize(
+    ("path", "status"), [("/static/nope.css", 404), ("/docs", 503), ("/redoc", 503), ("/admin/", 503)]
+)
 def test_while_the_database_is_away_a_page_of_somebody_is_answered_and_logged(
     admin_client: Client, lines: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, path: str, status: int
 ) -> None:

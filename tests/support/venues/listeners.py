@@ -34,11 +34,15 @@ class Client:
 
 @dataclass(slots=True)
 class Listeners:
-    """Everybody who listens. `change` says what is sent instead of a message, and all comes so many seconds late."""
+    """Everybody who listens; one that is `deaf` accepts and says nothing.
+
+    `change` says what is sent instead of a message, and all comes so many seconds late.
+    """
 
     clients: list[Client] = field(default_factory=list)
     change: Callable[[str], list[str]] = lambda message: [message]
     late_s: float = 0.0
+    deaf: bool = False
     n_subscribed: int = 0
 
     async def serve(self, headers: dict[str, str], receive: Any, send: Any) -> None:
@@ -70,6 +74,8 @@ class Listeners:
 
     def tell(self, kind: str, code: str, text: str) -> None:
         """Send a message to all who want to hear of that."""
+        if self.deaf:
+            return
         sent = self.change(text)
         for client in list(self.clients):
             if code in client.wanted.get(kind, ()):

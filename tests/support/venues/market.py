@@ -118,6 +118,13 @@ def faulty(rng: random.Random, other: tuple[str, str]) -> Callable[[str], list[s
         (0.22, lambda message: [_FIGURE.sub(lambda told: f'"{told[1]}": "{Decimal(told[2]) * 100:f}"', message)]),
         (1.00, lambda message: [message]),
     ]
+    return by_fate(rng, fates, held)
+
+
+def by_fate(
+    rng: random.Random, fates: list[tuple[float, Callable[[str], list[str]]]], held: list[str]
+) -> Callable[[str], list[str]]:
+    """What becomes of each message by chance, the fates up to which probability; `held` ones come with the next."""
 
     def change(message: str) -> list[str]:
         fate, before = rng.random(), [*held]

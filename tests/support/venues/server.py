@@ -88,6 +88,16 @@ class Server:
         await send({"type": "http.response.start", "status": status, "headers": known})
         await send({"type": "http.response.body", "body": body})
 
+    def misdate(self, right: str, wrong: str) -> None:
+        """From now on tell another time in the place of one."""
+        answer = self.answer
+
+        def misdated(target: str, headers: dict[str, str]) -> Answer:
+            status, found = answer(target, headers)
+            return status, json.loads(json.dumps(found).replace(right, wrong))
+
+        self.answer = misdated  # type: ignore[method-assign]
+
     def answer(self, target: str, headers: dict[str, str]) -> Answer:
         """What a GET of a path with its query is answered with."""
         parts = urlsplit(target)

@@ -25,10 +25,9 @@ def signed(target: str, headers: dict[str, str]) -> bool:
 
 @dataclass(slots=True)
 class Stream(Listeners):
-    """Everybody who listens; one that is `deaf` accepts and says nothing."""
+    """Everybody who listens, with a key or without."""
 
     admits: Callable[[], bool] = lambda: True
-    deaf: bool = False
     depths: dict[str, Depth] = field(default_factory=dict)  # by pair
 
     def lets_in(self, headers: dict[str, str]) -> bool:
@@ -55,7 +54,7 @@ class Stream(Listeners):
     def offer(self, at: datetime, pair: str, side: str, name: str, price: str, quantity: str) -> None:
         """Tell what an order has now to all who follow the order book, and the best of it to who wants it whole."""
         depth = self.depths.setdefault(pair, Depth(pair))
-        self._send("FULL_ORDERBOOK_UPDATE", pair, depth.put(at, side, name, price, quantity))
+        self.tell("FULL_ORDERBOOK_UPDATE", pair, depth.put(at, side, name, price, quantity))
         self._tell("AGGREGATED_ORDERBOOK_UPDATE", pair, depth.aggregated())
 
     def asked(self, client: Client, message: dict[str, Any]) -> None:
@@ -72,11 +71,7 @@ class Stream(Listeners):
         self.n_subscribed += len(subscriptions)
 
     def _tell(self, kind: str, pair: str, data: dict[str, Any]) -> None:
-        self._send(kind, pair, _text(kind, pair, data))
-
-    def _send(self, kind: str, pair: str, text: str) -> None:
-        if not self.deaf:
-            self.tell(kind, pair, text)
+        self.tell(kind, pair, _text(kind, pair, data))
 
 
 def _text(kind: str, pair: str, data: dict[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.support.harness import Stack
 from tests.support.us_minutes import goog_minutes
 from tests.support.venues.alpaca import StandIn
 from tests.support.venues.alpaca_stream import KEY_ID, SECRET, Row, said
-from tests.support.venues.market import Clock, Streaming
+from tests.support.venues.market import Clock, Streaming, by_fate
 from tests.support.venues.tape import MINUTE
 
 pytestmark = pytest.mark.stack
@@ -69,27 +69,23 @@ def streaming(stack: Stack, folder: Path, *, at: datetime) -> Iterator[OfDay]:
 
 def faulty(rng: random.Random) -> Any:
     """What a bad line makes of messages."""
-
-    def change(message: str) -> list[str]:
-        fate = rng.random()
-        if fate < 0.05:
-            return []
-        if fate < 0.10:
-            return [message, message]
-        if fate < 0.13:
-            return [message[: len(message) // 2]]
-        if fate < 0.16:
-            return [message.replace("GOOG", "MSFT", 1)]
-        if fate < 0.18:
-            return ['[{"T":"b","S":"GOOG","t":"soon"}]', message]
-        return [message]
-
-    return change
+    held: list[str] = []
+    fates: list[tuple[float, Callable[[str], list[str]]]] = [
+        (0.05, lambda message: []),
+        (0.10, lambda message: [message, message]),
+        (0.13, lambda message: [message[: len(message) // 2]]),
+        (0.16, lambda message: [message.replace("GOOG", "MSFT", 1)]),
+        (0.18, lambda message: ['[{"T":"b","S":"GOOG","t":"soon"}]', message]),
+        (0.22, lambda message: held.append(message) or []),  # type: ignore[func-returns-value]  # behind the next one
+        (1.00, lambda message: [message]),
+    ]
+    return by_fate(rng, fates, held)
 
 
 def test_a_half_day_over_a_bad_line_to_a_process_that_is_killed_is_stored_exactly(stack: Stack, tmp_path: Path) -> None:
     rng, begin = random.Random(5), OPEN - 40 * MINUTE
     with streaming(stack, tmp_path, at=begin) as market:
+        market.silent_s = 1.0
         market.start()
         market.connected()
         market.venue.stream.change = faulty(rng)
@@ -100,11 +96,14 @@ def test_a_half_day_over_a_bad_line_to_a_process_that_is_killed_is_stored_exactl
                 market.start()
                 market.connected()
             elif rng.random() < 0.04:
-                market.venue.stream.drop_all()
+                rng.choice([market.venue.stream.drop_all, market.venue.stream.half_close_all])()
             elif rng.random() < 0.02:
                 market.venue.stream.drop_all(said(T="error", code=407, msg="slow client"))
+            market.venue.stream.late_s = rng.choice([0.0, 0.0, 0.0, 0.2])
+            market.venue.stream.deaf = rng.random() < (0.9 if market.venue.stream.deaf else 0.03)
             if number % 80 == 79:  # more of them would open the breaker, for a minute of ours
                 market.venue.faults.next("/bars", (200, {"message": "no"}))
+        market.venue.stream.deaf = False
         stack.wait_for(lambda: market.known_until(CLOSE), what="the last minute of the session")
         for timeframe, minutes in STORED:
             assert market.bars(SYMBOL, timeframe, OPEN - MINUTE, CLOSE + timedelta(hours=8)) == market.expected(

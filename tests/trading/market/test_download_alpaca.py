@@ -151,3 +151,11 @@ def test_a_bar_that_breaks_a_rule_is_left_out_and_told(run: Any) -> None:
     assert (row["inserted"], row["bad"]) == (1, 1)
     assert row["first_bad"].startswith("ALPACA:GOOG ")
     assert "expected the highest price of its bar" in row["first_bad"]
+
+
+def test_an_answer_with_a_bar_of_a_time_to_come_is_refused_and_nothing_of_it_stored(run: Any) -> None:
+    with StandIn({("GOOG", "1Min"): goog_minutes("20151223")}) as venue:
+        venue.misdate("2015-12-23T15:00:00Z", "2126-12-23T15:00:00Z")
+        with pytest.raises(CommandError, match=r"have come, was one that ends at 2126-12-23 15:01 UTC$"):
+            run(venue, "--pairs", "GOOG", *RANGE)
+    assert not MarketOHLC.objects.exists()

@@ -107,6 +107,15 @@ def test_an_exchange_that_fails_stores_nothing_of_its_day(run: Any) -> None:
     assert not MarketOHLC.objects.exists()
 
 
+def test_an_answer_with_a_bar_of_a_time_to_come_is_refused_and_nothing_of_it_stored(run: Any) -> None:
+    bars = real_bars()
+    with StandIn({("XRP", "ETH", "1m"): bars}) as venue:
+        venue.misdate(f"{bars[50][0].timestamp():.0f}000", "4923000000000")
+        with pytest.raises(CommandError, match=r"have come, was one that ends at 2126-01-02 04:01 UTC$"):
+            run(venue, "--pairs", "XRP/ETH", *RANGE)
+    assert not MarketOHLC.objects.exists()
+
+
 DAY = datetime(2026, 1, 5, tzinfo=UTC)
 KEPT = 700  # bars, of a minute and a price of its own each
 
