@@ -33,6 +33,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 from helios.errors import Rejected
 from helios.web import tokens
 from helios.web.admin_base import BoundedList, ReadOnlyAdmin
+from helios.web.boxes import JsonText
 from helios.web.models import ApiToken
 
 
@@ -131,6 +132,15 @@ class _PeriodicTaskForm(PeriodicTaskForm):
             self.fields["task"].widget = UnfoldAdminTextInputWidget()
         if "regtask" in self.fields:
             self.fields["regtask"].widget = _TaskSelect()
+
+    def clean(self) -> Any:
+        """The package's, which looks at a task that was refused before."""
+        return super().clean() if "task" in self.cleaned_data else self.cleaned_data
+
+    def _clean_json(self, field: str) -> str:
+        text: str = self.cleaned_data[field]
+        JsonText(required=False).to_python(text)
+        return text
 
 
 @admin.register(PeriodicTask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any, Final
@@ -23,6 +24,7 @@ from helios.db.failures import UNAVAILABLE
 from helios.errors import Ambiguous, Conflict, HeliosError, NotFound, Rejected, TooMany, Transient
 from helios.logs import redact
 from helios.web.parsing import escaped
+from helios.web.throttling import away
 
 CONTENT_TYPE: Final = "application/problem+json"
 API_PREFIX: Final = "/api/"
@@ -188,7 +190,15 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponseBase:
 
 
 def server_error(request: HttpRequest) -> HttpResponseBase:
-    """500: problem JSON under /api/ with the id to look for in the log, Django's page elsewhere."""
+    """500: problem JSON under /api/ with the id to look for in the log, Django's page elsewhere.
+
+    And 503 where what lies around all views, such as a session, met a database that is away.
+    """
+    if isinstance(error := sys.exception(), UNAVAILABLE):
+        told = away(request, error)
+        if request.path.startswith(API_PREFIX):
+            return problem_response(request, HTTPStatus.SERVICE_UNAVAILABLE, told.content.decode())
+        return told
     if request.path.startswith(API_PREFIX):
         detail = "Helios failed to answer; the log names the cause under this request id."
         return problem_response(request, HTTPStatus.INTERNAL_SERVER_ERROR, detail)

@@ -105,17 +105,18 @@ class AdminPages:
             try:
                 wait_s = user_wait_s(request, scope) if request.user.is_authenticated else stranger_wait_s(request)
             except UNAVAILABLE as error:
-                return _away(request, error)
+                return away(request, error)
             if wait_s > 0:
                 return too_many("You ask too often", wait_s)
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         """503 with a sentence, where the database gave up the statement of any page or is away."""
-        return _away(request, error) if isinstance(error, UNAVAILABLE) else None
+        return away(request, error) if isinstance(error, UNAVAILABLE) else None
 
 
-def _away(request: HttpRequest, error: Exception) -> HttpResponse:
+def away(request: HttpRequest, error: Exception) -> HttpResponse:
+    """503: the database gave up the statement of a page, or is away."""
     if not outage.report(error, during="showing a page"):
         logger.bind(error=str(error), path=request.path).warning("page.database_failed")
     sentence = "The database does not answer, or gave up what takes it too long: look for less, or try again."

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -40,6 +39,14 @@ CHECK_EVERY_S = 1.0
 ASK_S = 0.5  # workers answer within milliseconds unless the machine is busy
 WORKERS_WITHIN_S = 10.0  # before a replay is refused for want of them
 T = TypeVar("T")
+# Looked at by the server, some thousand times a second: a notification would be one that whoever fills its queue keeps
+# from being sent, and with it the end of the cycle from being committed.
+_UNTIL_IT_ENDS = """DO $$ BEGIN
+    FOR n IN 1..%s LOOP
+        EXIT WHEN EXISTS (SELECT FROM pipeline_cycles WHERE id = %s AND status <> 'RUNNING');
+        PERFORM pg_sleep(0.001);
+    END LOOP;
+END $$"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,17 +168,12 @@ def run(
     within `timeout_s` is waited for, too.
     """
     ids = []
-    _listen()
-    try:
-        for left in plan.book.cycles.filter(status=PipelineCycle.Status.RUNNING).values_list("pk", flat=True):
-            _through_outages(partial(wait_for, left, timeout_s=timeout_s, idle=idle), timeout_s, idle)
-        for bar_ts in plan.bars:
-            cycle = _through_outages(_Start(plan.book, bar_ts), timeout_s, idle)
-            ids.append(cycle.pk)
-            progress(_through_outages(partial(wait_for, cycle.pk, timeout_s=timeout_s, idle=idle), timeout_s, idle))
-    finally:
-        with suppress(DatabaseError), connection.cursor() as cursor:  # a session that was lost listens no more
-            cursor.execute("UNLISTEN helios_cycles")
+    for left in plan.book.cycles.filter(status=PipelineCycle.Status.RUNNING).values_list("pk", flat=True):
+        _through_outages(partial(wait_for, left, timeout_s=timeout_s, idle=idle), timeout_s, idle)
+    for bar_ts in plan.bars:
+        cycle = _through_outages(_Start(plan.book, bar_ts), timeout_s, idle)
+        ids.append(cycle.pk)
+        progress(_through_outages(partial(wait_for, cycle.pk, timeout_s=timeout_s, idle=idle), timeout_s, idle))
     return ids
 
 
@@ -192,27 +194,18 @@ class _Start:
 
 def _through_outages(work: Callable[[], T], timeout_s: float, idle: Callable[[], object]) -> T:
     """Do what asks the database; when it goes away meanwhile, do it again once it answers."""
-    lost = False
     while True:
         try:
-            if lost:
-                _listen()
             return work()
         except (DatabaseError, psycopg2.Error, Transient) as error:
             if not outage.report(error, during="a replay"):
                 raise
-            lost = True
             connection.close()
             deadline = time.monotonic() + timeout_s
             while not outage.POSTGRES.wait_over(CHECK_EVERY_S):
                 idle()
                 if time.monotonic() > deadline:
                     raise
-
-
-def _listen() -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("LISTEN helios_cycles")
 
 
 def wait_for(cycle_id: int, *, timeout_s: float, idle: Callable[[], object] = lambda: None) -> PipelineCycle:
@@ -223,26 +216,15 @@ def wait_for(cycle_id: int, *, timeout_s: float, idle: Callable[[], object] = la
     deadline = time.monotonic() + timeout_s
     while True:
         idle()
+        left = deadline - time.monotonic()
+        with connection.cursor() as cursor:
+            cursor.execute(_UNTIL_IT_ENDS, [int(1_000 * min(CHECK_EVERY_S, max(left, 0))), cycle_id])
         cycle = PipelineCycle.objects.get(pk=cycle_id)
         if cycle.status != PipelineCycle.Status.RUNNING:
             return cycle
-        left = deadline - time.monotonic()
         if left <= 0:
             raise Transient(f"cycle {cycle_id} must end within {timeout_s:g} s, it is still at {cycle.stage}")
-        if not _notified(min(CHECK_EVERY_S, left)):
-            chain.recover(stalled_s=get_env().stalled_cycle_s)
-
-
-def _notified(wait_s: float) -> bool:
-    """Whether some cycle ended within `wait_s`."""
-    raw = connection.connection
-    ready, _, _ = select.select([raw], [], [], wait_s)
-    if not ready:
-        return False
-    raw.poll()
-    heard = bool(raw.notifies)
-    raw.notifies.clear()
-    return heard
+        chain.recover(stalled_s=get_env().stalled_cycle_s)
 
 
 def _largest_fall(book_id: int) -> float:

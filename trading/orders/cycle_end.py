@@ -1,4 +1,4 @@
-"""The end of a cycle: once, on the ledger, with whoever waits for it woken; and a cycle that is given up."""
+"""The end of a cycle: once, on the ledger; and a cycle that is given up."""
 
 from __future__ import annotations
 
@@ -34,8 +34,7 @@ def end(
     said = {"status": str(status), "reason": reason} | ({"actor": actor} if actor else {})
     entry = ledger.draft(cycle.book_id, cycle.pk, "end", said, head=head)
     close = (_CLOSE, [str(status), reason, entry.hash, cycle.pk])
-    told = ("pg_notify('helios_cycles', %s)", [str(cycle.pk)])
-    if not statements.change(close, [entry], also=[told, *also, (statements.REPEATABLE, ())]):
+    if not statements.change(close, [entry], also=[*also, (statements.REPEATABLE, ())]):
         return False
     cycle.status = status
     if status != Status.DONE:

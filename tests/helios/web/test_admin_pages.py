@@ -291,6 +291,16 @@ def test_a_page_of_a_history_that_there_is_not_is_the_first(admin_client: Client
     assert admin_client.post(flag, {f"{named}-page": page, "percentage": "many"}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [{"task": "x" * 201}, {"task": "a\0"}, {"task": "a", "args": "[" * 2_000}, {"task": "a", "kwargs": "[[NaN"}],
+)
+def test_what_is_typed_into_a_periodic_task_is_refused_beside_it(admin_client: Client, typed: dict[str, str]) -> None:
+    page = admin_client.post(reverse("admin:django_celery_beat_periodictask_add"), {"name": "n", "args": "[]", **typed})
+    assert page.status_code == 200
+    assert {*typed} & {*page.context["adminform"].form.errors}
+
+
 def test_an_address_that_names_no_field_shows_the_row(admin_client: Client) -> None:
     row = SystemEvent.objects.create(kind="test.row", source="test")
     page = reverse("admin:events_systemevent_change", args=[row.pk])

@@ -109,6 +109,21 @@ def test_while_the_database_is_away_a_page_of_somebody_is_answered_and_logged(
     assert [(line["status"], line["user"]) for line in requests_in(lines)] == [(status, None)]
 
 
+@pytest.mark.parametrize("path", ["/admin/login/", "/api/books/", "/docs"])
+def test_what_lies_around_all_views_says_that_the_database_is_away(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def away(*_: Any) -> None:
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr("django.contrib.sessions.middleware.SessionMiddleware.process_response", away)
+    monkeypatch.setattr(admin_client, "raise_request_exception", False)
+    answer = admin_client.get(path)
+    assert answer.status_code == 503
+    assert "The database does not answer" in answer.content.decode()
+    assert (answer["Content-Type"] == "application/problem+json") is path.startswith("/api/")
+
+
 def test_a_failed_request_is_logged_as_a_warning(rf: RequestFactory, lines: list[dict[str, Any]]) -> None:
     from django.http import HttpResponse
 
