@@ -83,6 +83,7 @@ def test_a_whole_market_is_stored_exactly(stack: Stack, tmp_path: Path, name: st
         market.venue.stream.change = faulty(rng, (codes[0], codes[-1] if len(codes) > 1 else "BTCZAR"))
         for number in range(int((until - first) / MINUTE)):
             moment = first + number * MINUTE
+            market.venue.stream.late_s = 0.2 * (rng.random() < 1 / 100)
             market.minute(moment)
             if number % AHEAD == AHEAD - 1:
                 behind = moment - AHEAD * MINUTE
@@ -94,7 +95,7 @@ def test_a_whole_market_is_stored_exactly(stack: Stack, tmp_path: Path, name: st
                 market.connected()
                 killed += 1
             elif fate < 1 / 300:
-                market.venue.stream.drop_all()
+                rng.choice([market.venue.stream.drop_all, market.venue.stream.half_close_all])()
                 dropped += 1
             elif fate < 1 / 200:
                 market.venue.stream.deaf = not market.venue.stream.deaf

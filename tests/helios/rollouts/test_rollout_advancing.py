@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from contextlib import nullcontext
 from datetime import timedelta
+from typing import Any
 
+import numpy as np
 import pytest
 
 from helios.errors import Rejected, Transient
 from helios.events.models import SystemEvent
 from helios.rollouts import advancing, selectors, services, tasks
 from helios.rollouts.core.measures import ArmMeasures
+from helios.rollouts.core.verdict import Judgement, judge
 from helios.rollouts.models import Rollout, RolloutAnalysis, RolloutEvent
 from tests.helios.rollouts.conftest import T0, Desk, asked
 from tests.support.arms import arm, reading
@@ -77,6 +80,33 @@ def test_a_hard_failure_rolls_back_at_any_step(at_step, desk: Desk, step: int) -
     event = SystemEvent.objects.filter(kind="rollout.rolled_back").get()
     assert (event.severity, event.data["before"]["step"]) == ("critical", step)
     assert services.run_due(T0 + timedelta(days=9)) == []
+
+
+def test_the_first_step_wants_proof_more_of_it_at_each_look_and_later_ones_watch(
+    rollout: Rollout, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What decides nothing passes no first step, and ends no later one; a gain that is shown passes the first."""
+    looks = []
+
+    def judged(*args: Any, look: int, **named: Any) -> Judgement:
+        looks.append(look)
+        return judge(*args, look=look, **named)
+
+    monkeypatch.setattr(advancing, "judge", judged)
+    wide = tuple(np.random.default_rng(9).normal(0.0, 300.0, 100).tolist())
+    unclear, proven = reading(arm(pnl_bps=wide)), desk.arms
+    desk.arms = unclear
+    for n_looks in (1, 2):
+        found = services.advance(rollout.pk, max(T0, due(rollout)))
+        assert (found.verdict, looks[-1]) == ("Inconclusive", n_looks)
+        assert "pnl_deficit_bps may be " in found.reason
+        assert (selectors.get(rollout.pk).state, selectors.get(rollout.pk).step) == ("RUNNING", 0)
+    desk.arms = proven
+    assert services.advance(rollout.pk, due(rollout)).verdict == "Success"
+    assert (looks[-1], selectors.get(rollout.pk).step) == (3, 1)
+    desk.arms = unclear
+    assert services.advance(rollout.pk, due(rollout)).verdict == "Success"
+    assert looks[-1] == 0
 
 
 def test_a_soft_failure_pauses_and_the_share_stays(at_step, desk: Desk) -> None:

@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 
+from helios.events.bus import Bus
+from helios.redis_client import connect
 from tests.support.harness import Stack
 from tests.support.venues.market import NESTED, faulty, streaming
 from tests.support.venues.tape import MINUTE, Tape
 from tests.support.xrp_eth import real_tape
+from trading.events import KINDS
 
 pytestmark = pytest.mark.stack
 SYMBOL = "VALR:XRP-ETH"
@@ -147,6 +150,18 @@ def test_a_good_line_gives_each_minute_with_its_trades_and_no_request(stack: Sta
                 market.clock.set(start + timedelta(seconds=66))
             stack.wait_for(lambda end=start + MINUTE: market.known_until(end), what="the minute")
         assert market.bars(SYMBOL, "1m", FIRST, until) == expected(tape, 1, until)
+        market.venue.stream.summary("XRPETH", until, lastTradedPrice="0.0014", baseVolume="31")
+        told = Bus(connect(stack.valkey.url(), timeout_s=60), KINDS)
+        stack.wait_for(lambda: told.read("ticker"), what="the state of the market")
+        assert [(one.event.symbol, one.event.last, one.event.volume) for one in told.read("ticker")] == [
+            (SYMBOL, 0.0014, 31.0)
+        ]
+        bars = [one.event for one in told.read("market", n=1_000)]
+        assert {one.symbol for one in bars} == {SYMBOL}
+        for timeframe, minutes in (("1m", 1), ("5m", 5), ("15m", 15), ("1h", 60)):
+            of_length = [one for one in bars if one.timeframe == timeframe]
+            figures = [(one.bar_ts, one.open, one.high, one.low, one.close, one.volume) for one in of_length]
+            assert figures == [row for row in expected(tape, minutes, until) if row[0] <= until], timeframe
         of_it = "SELECT ts, trade_id FROM market_trades WHERE symbol = %s ORDER BY 1, 2"
         traded = [(one.at, one.id) for one in tape.between(FIRST, until)]
         stack.wait_for(lambda: stack.query(of_it, [SYMBOL]) == traded, what="its trades")

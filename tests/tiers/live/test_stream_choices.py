@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 
 from helios.stack.processes import ProcessSpec
+from tests.helios.stack.test_project_files import SERVICES
 from tests.support.harness import Stack
 from tests.support.venues.market import streaming
 from tests.support.venues.stream import KEY, SECRET
 from tests.support.venues.tape import MINUTE, Tape
 from tests.support.venues.valr import StandIn
+from tiers.management.commands.stream import ALIVE
 
 pytestmark = pytest.mark.stack
 WHOLE, CHANGES = "AGGREGATED_ORDERBOOK_UPDATE", "FULL_ORDERBOOK_UPDATE"
@@ -41,6 +43,8 @@ def books(venue: StandIn) -> set[str]:
 def test_flags_choose_whether_there_is_a_line_and_how_order_books_come(stack: Stack, venue: StandIn) -> None:
     stream(stack, venue)
     stack.wait_for(lambda: books(venue) == {WHOLE}, what="whole order books")
+    alive = stack.root / "var" / ALIVE
+    looked_at = alive.stat().st_mtime_ns
     stack.manage("flags", "enable", "websocket_v2")
     stack.manage("flags", "set-percentage", "websocket_v2", "100")
     stack.wait_for(lambda: books(venue) == {CHANGES}, timeout_s=60, what="order books by change")
@@ -50,6 +54,9 @@ def test_flags_choose_whether_there_is_a_line_and_how_order_books_come(stack: St
     stack.wait_for(lambda: venue.asked["/v1/public/BTCZAR/orderbook"] > asked, timeout_s=90, what="a minute over REST")
     stack.manage("flags", "enable", "websocket_streaming")
     stack.wait_for(lambda: books(venue) == {CHANGES}, timeout_s=60, what="the line")
+    assert alive.stat().st_mtime_ns > looked_at
+    (_, asked_of_it) = SERVICES["stream"]["healthcheck"]["test"]
+    assert asked_of_it.startswith(f"find /var/lib/helios/{ALIVE} -mmin -1 ")
 
 
 @pytest.mark.parametrize("secret", [SECRET, "another"])
