@@ -257,13 +257,16 @@ def test_a_line_that_does_not_hold_is_tried_again_after_twice_as_long_less_a_ran
 
 
 def test_trades_and_bars_of_a_time_to_come_are_not_taken(session: Session) -> None:
+    """Nor is what is told of another pair; bars and messages that are passed over are counted in the log."""
     at = 1_767_607_200_000_000
     session.clock.now_us = lambda: at
     session._minutes = {"BTCZAR": Minutes(symbol="VALR:BTC-ZAR", until=at - MINUTE, heard_from=at - MINUTE)}
     session._hours = {"BTCZAR": calendar("24/7")}
     late = Trade("BTCZAR", at + 2_000_000, 9.0, 1.0, "BUY", "a")
     ahead = MinuteBar("BTCZAR", at + MINUTE, (9.0, 9.0, 9.0, 9.0, 1.0))
-    session._heard(Reading([late, ahead]), b"")  # type: ignore[arg-type]
+    far = replace(ahead, close=at + 3 * MINUTE)
+    session._heard(Reading([late, replace(ahead, code="ETHZAR"), far, ahead]), b"")  # type: ignore[arg-type]
+    assert session._unread == 2
     assert (session._waiting.qsize(), session._minutes["BTCZAR"].open) == (0, {})
     session._heard(Reading([replace(late, at=at - 1), replace(ahead, close=at)]), b"")  # type: ignore[arg-type]
     told = session._waiting.get_nowait()

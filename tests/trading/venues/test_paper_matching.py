@@ -80,6 +80,20 @@ def test_slippage_is_its_part_of_a_price_of_any_size(open_price, side, factor):
     assert fill_price(D(open_price), side, D(5)) == D(open_price) * D(factor)
 
 
+@given(
+    st.decimals("0.00000001", "1", places=8), st.decimals("0.00001", "10", places=8), st.decimals("0", "100", places=2)
+)
+def test_an_amount_is_the_exact_one_to_half_a_satoshi_in_a_book_of_any_currency(price, quantity, fee_bps):
+    """Of a coin priced in Bitcoin as of a stock: a fee of a few satoshis is rounded to a part that can be seen."""
+    made = OpenOrder(client_order_id="h", symbol="ETH", side="SELL", quantity=quantity, bar_ts=T)
+    costs = {"fee_bps": fee_bps, "slippage_bps": D(2)}
+    fill = match(made, price, bar_ts=NEXT, cash=D(0), quantity_step=D("1e-8"), **costs)
+    if fill is not None:
+        exact = quantity * price * D("0.9998")
+        assert abs(fill.notional - exact) <= D("0.5e-8")
+        assert abs(fill.fee - exact * fee_bps / 10_000) <= D("0.5e-8") * (1 + fee_bps / 10_000)
+
+
 def test_a_purchase_worth_less_than_the_smallest_amount_does_not_fill():
     order_ = order(quantity="1000000")
     assert match(order_, D("1e-12"), bar_ts=NEXT, cash=D("4e-9"), quantity_step=D("1e-8"), **COSTS) is None

@@ -167,10 +167,15 @@ class Session:
             for each in line.read(message):
                 if each.code in self._minutes:
                     self._learn_of(each)
+                else:
+                    self._pass_over(f"a message must be of a pair that is asked for, was of {each.code}")
         except (Transient, *UNREAD) as error:  # what it told is missed: the venue's bar, or a request, shows it
-            self._unread += 1
-            if now_and_then(self._unread):
-                logger.bind(error=error_text(error), n=self._unread).warning("feed.unreadable")
+            self._pass_over(error_text(error))
+
+    def _pass_over(self, why: str) -> None:
+        self._unread += 1
+        if now_and_then(self._unread):
+            logger.bind(error=why, n=self._unread).warning("feed.unreadable")
 
     def _learn_of(self, found: Message) -> None:
         minutes = self._minutes[found.code]
@@ -184,8 +189,11 @@ class Session:
                 self._waiting.put(recorder.ticker_event(minutes.symbol, found))
         elif isinstance(found, MinuteBar):
             self.clock.check()
-            over = found.close <= now + SKEW  # the bar of a minute that is not over says nothing yet
-            if over and _is_open(self._hours[found.code], found.close - MINUTE, found.close):
+            if found.close > now + SKEW + MINUTE:
+                self._pass_over(f"a bar of {found.code} must be of a time that has come, was of {moment(found.close)}")
+            elif found.close > now + SKEW:
+                pass  # of a minute that is not over, it says nothing yet
+            elif _is_open(self._hours[found.code], found.close - MINUTE, found.close):
                 if found.row is not None and sane(found.row) and (doubt := minutes.doubt(found.row)):
                     self._doubt(minutes, doubt)
                 else:
