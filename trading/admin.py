@@ -156,14 +156,16 @@ class BookAdmin(ReasonedAdmin):
         "resume_books": "POST book-resume",
     }
     actions: ClassVar = [*action_routes]
-    readonly_fields = ("state_badge", "equity", "result")
+    readonly_fields = ("state_badge", "equity", "result", "initial_cash_shown", "cash_shown", "peak_equity_shown")
     change_form_outer_before_template = "trading/halt.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[models.Book]:
         return as_shown(super().get_queryset(request))
 
     def get_fields(self, request: HttpRequest, obj: models.Book | None = None) -> list[Any]:
-        return [*self.readonly_fields, *(n for n in super().get_fields(request, obj) if n not in self.readonly_fields)]
+        """What is read first, then all that has no better form among it."""
+        shown = {each.removesuffix("_shown") for each in self.readonly_fields} | {*self.readonly_fields}
+        return [*self.readonly_fields, *(name for name in super().get_fields(request, obj) if name not in shown)]
 
     def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         context["may_halt"] = "halt_books" in self.get_actions(request)
@@ -190,6 +192,14 @@ class BookAdmin(ReasonedAdmin):
     @display(description="cash")
     def cash_shown(self, row: models.Book) -> str:
         return amount(row.cash, currency(row))
+
+    @display(description="initial cash")
+    def initial_cash_shown(self, row: models.Book) -> str:
+        return amount(row.initial_cash, currency(row))
+
+    @display(description="peak equity")
+    def peak_equity_shown(self, row: models.Book) -> str:
+        return amount(row.peak_equity, currency(row))
 
     @admin.action(description="Start: beat runs a cycle for every new bar of these books")
     def start_books(self, request: HttpRequest, queryset: QuerySet[models.Book]) -> None:

@@ -109,6 +109,13 @@ def test_rows_are_read_and_never_edited_by_hand(admin_client, world, model):
     assert admin_client.post(reverse(f"{names}_delete", args=[row.pk])).status_code == 403
 
 
+def test_the_amounts_of_a_book_are_written_as_its_list_writes_them(admin_client, world):
+    Book.objects.update(initial_cash=100_000, cash=D("45045.11159942"), peak_equity=D("110206.69695874"))
+    page = admin_client.get(reverse("admin:trading_book_change", args=[world.pk])).content.decode()
+    assert all(shown in page for shown in ("$100,000.00", "$45,045.11", "$110,206.70"))
+    assert "45045.11159942" not in page
+
+
 def test_a_cycle_shows_its_stages(admin_client, world, cycle):
     page = admin_client.get(reverse("admin:trading_pipelinecycle_change", args=[cycle.pk])).content.decode()
     assert "12.5" in page
