@@ -53,21 +53,18 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest must not be what everybody waits for in the end: tests with real processes go first.
+    """Files with tests of real processes, which mostly wait, come one by one among those that mostly compute.
 
-    Those that want a trained model wait for one another while it is made: they come in behind the others, but for one
-    file, whose process makes it.
+    All come in the first two thirds, for none of them may be what everybody waits for in the end. Those that want a
+    trained model come last, but for one, whose process makes it: they would wait for one another meanwhile.
     """
-    stack = [item for item in items if item.get_closest_marker("stack") is not None]
-    models = {item.path for item in stack if "trained" in getattr(item, "fixturenames", ())}
-    first = min(models, default=None)
-
-    def turn(item: pytest.Item) -> int:
-        if item.get_closest_marker("stack") is None:
-            return 3
-        return 0 if item.path == first else 2 if item.path in models else 1
-
-    items.sort(key=turn)
+    stack = {item.path for item in items if item.get_closest_marker("stack") is not None}
+    models = sorted({item.path for item in items if "trained" in getattr(item, "fixturenames", ())} & stack)
+    others = list(dict.fromkeys(item.path for item in items if item.path not in stack))
+    waiting = [*models[:1], *sorted(stack.difference(models)), *models[1:]]
+    places = {path: float(place) for place, path in enumerate(others)}
+    places |= {path: place * len(others) / max(1.5 * len(waiting), 1) - 0.5 for place, path in enumerate(waiting)}
+    items.sort(key=lambda item: places[item.path])
 
 
 @pytest.hookimpl(wrapper=True)
