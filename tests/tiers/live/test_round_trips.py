@@ -30,9 +30,7 @@ def test_a_cycle_stays_within_its_round_trips(book, times):  # noqa: F811
     assert n_sent
     assert TradeExecution.objects.exists()
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT statement FROM pg_prepared_statements"
-        )
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
         ends = [sql for (sql,) in cursor.fetchall() if "UPDATE pipeline_cycles SET" in sql]
     assert ends
     # Whoever listens in a transaction fills the queue of notifications, and would keep a cycle's end from committing.
