@@ -108,7 +108,7 @@ class ServicedAdmin(RoledAdmin):
         """Beside what was typed and refused stands the row as it is."""
         form = context["adminform"].form
         if form.errors:
-            form.instance = self.model.objects.filter(pk=form.instance.pk).first() or self.model()
+            form.instance = self.get_queryset(request).filter(pk=form.instance.pk).first() or self.model()
         return super().render_change_form(request, context, *args, **kwargs)
 
     def get_readonly_fields(self, _request: HttpRequest, obj: Any | None = None) -> tuple[str, ...]:
