@@ -79,7 +79,8 @@ def manage(*words: str) -> str:
 @contextmanager
 def running_stack(port: int) -> Iterator[str]:
     """Servers, a trained model, workers, web and beat for the length of the block; yields an API token."""
-    from helios.stack.environment import load_env  # noqa: PLC0415 - reads the environment that was just set
+    from helios.stack import stop  # noqa: PLC0415 - reads the environment that was just set
+    from helios.stack.environment import load_env  # noqa: PLC0415
     from helios.stack.processes import beat, web  # noqa: PLC0415
     from helios.stack.servers import Lease  # noqa: PLC0415
     from helios.stack.workers import running_workers  # noqa: PLC0415
@@ -93,6 +94,7 @@ def running_stack(port: int) -> Iterator[str]:
         with running_workers(env, beside=[web(env), beat()]) as runner, ticking(runner.tick):
             wait_for_web(port)
             yield str(token["token"])
+    stop.run(env)  # `make stop` knows the servers of var/ alone
 
 
 @contextmanager
