@@ -1,4 +1,4 @@
-"""Bars in PostgreSQL's binary COPY format, to and from NumPy without a Python object a value.
+"""Bars in PostgreSQL's binary COPY format, to and from NumPy without a Python object a value, and as arrays.
 
 Source: PostgreSQL documentation, COPY, "Binary Format". Every number is big-endian; a timestamptz is
 microseconds since 2000-01-01 UTC.
@@ -7,9 +7,11 @@ microseconds since 2000-01-01 UTC.
 from __future__ import annotations
 
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 
 from trading.market.bars import FIELDS, Bars, gridded
 
@@ -55,6 +57,21 @@ def encode(bars: Bars, source: str) -> tuple[bytes, int]:
         parts.append(rows.tobytes())
         total += len(own)
     return b"".join((*parts, TRAILER)), total
+
+
+def arrays(bars: Bars) -> tuple[dict[str, str], int]:
+    """Symbols, microseconds since 1970 and the fields of the bars that exist as literals of arrays, and their number.
+
+    Each number is the shortest decimal that names it.
+    """
+    of_symbol, own = np.nonzero(~np.isnan(bars.close.T))
+    columns: dict[str, Any] = {
+        "symbol": [bars.symbols[column] for column in of_symbol.tolist()],
+        "us": bars.ts.astype("datetime64[us]").astype(np.int64)[own],
+        **{field: getattr(bars, field)[own, of_symbol] for field in FIELDS},
+    }
+    told = {name: orjson.dumps(column, option=orjson.OPT_SERIALIZE_NUMPY) for name, column in columns.items()}
+    return {name: f"{{{text[1:-1].decode()}}}" for name, text in told.items()}, len(own)
 
 
 _READ = _layout([("symbol", ">i4", 4), ("ts", ">i8", 8), *((field, ">f8", 8) for field in FIELDS)])

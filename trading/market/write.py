@@ -40,19 +40,16 @@ EXISTS (SELECT FROM corporate_actions
     WHERE symbol = ANY(%(symbols)s) AND kind = 'dividend' AND value >= %(lowest)s
     AND ex_ts >= %(first)s AND ex_ts < %(last)s + %(night)s)
 """
-_STAGE = """
-CREATE TEMPORARY TABLE IF NOT EXISTS market_ohlc_incoming (
-    symbol text, timeframe text, source text, bar_ts timestamptz,
-    open float8, high float8, low float8, close float8, volume float8
-) ON COMMIT DELETE ROWS;
-DELETE FROM market_ohlc_incoming;
-"""
 # A volume that was added up in another order may differ in its last digits, and corrects nothing. All parts of the
 # statement see the bars as they were before it; bar by bar, so that one without corrections reads none of them.
 _MERGE = f"""
 WITH written AS (
     INSERT INTO market_ohlc AS kept ({_COLUMNS})
-    SELECT {_COLUMNS} FROM market_ohlc_incoming ORDER BY symbol, timeframe, bar_ts
+    SELECT symbol, %(timeframe)s, %(source)s, timestamptz 'epoch' + us * interval '1 microsecond' AS bar_ts,
+        open, high, low, close, volume
+    FROM unnest(%(symbol)s::text[], %(us)s::bigint[], %(open)s::float8[], %(high)s::float8[], %(low)s::float8[],
+        %(close)s::float8[], %(volume)s::float8[]) AS told(symbol, us, open, high, low, close, volume)
+    ORDER BY symbol, us
     ON CONFLICT (symbol, timeframe, bar_ts) DO UPDATE SET
         open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
         volume = excluded.volume, source = excluded.source, ingested_at = now(),
@@ -249,7 +246,7 @@ def _write(batch: Bars, source: str, progress: Callable[[int], None] | None) -> 
 
 
 def _store(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult, int]:
-    """COPY straight into the table where the span is still empty, else by way of a staging table.
+    """COPY straight into the table where the span is still empty, else one statement with the bars as arrays.
 
     No other writer can fill the span in between: the symbols are locked.
     """
@@ -258,14 +255,13 @@ def _store(cursor: CursorWrapper, part: Bars, source: str) -> tuple[UpsertResult
     cursor.execute(_ANY_KEPT, {**span, "symbols": list(part.symbols), "lowest": lowest, **_reach(part.timeframe)})
     kept, known, low = cursor.fetchone()
     part = _above_dividends(part, source) if low else part
-    data, n_rows = wire.encode(part, source)
     if not kept:
-        _copy(cursor, "market_ohlc", data)
+        data, n_rows = wire.encode(part, source)
+        _copy(cursor, data)
         written, inserted, corrected = _spans(part) if known else [], n_rows, 0
     else:
-        cursor.execute(_STAGE)
-        _copy(cursor, "market_ohlc_incoming", data)
-        cursor.execute(_MERGE)
+        told, n_rows = wire.arrays(part)
+        cursor.execute(_MERGE, {**told, "timeframe": part.timeframe, "source": source})
         rows = cursor.fetchall()
         written = [(symbol, first, last) for symbol, _, _, first, last in rows]
         inserted, corrected = (sum(row[place] for row in rows) for place in (1, 2))
@@ -308,9 +304,9 @@ def _spans(bars: Bars) -> list[Changed]:
     return [(symbol, utc(ts[0]), utc(ts[-1])) for symbol, ts in own if len(ts)]
 
 
-def _copy(cursor: CursorWrapper, table: str, data: bytes) -> None:
+def _copy(cursor: CursorWrapper, data: bytes) -> None:
     with connection.wrap_database_errors:
-        cursor.copy_expert(f"COPY {table} ({_COLUMNS}) FROM STDIN (FORMAT binary)", io.BytesIO(data))
+        cursor.copy_expert(f"COPY market_ohlc ({_COLUMNS}) FROM STDIN (FORMAT binary)", io.BytesIO(data))
 
 
 def _tell(batches: Sequence[Bars], source: str, total: UpsertResult) -> None:

@@ -61,5 +61,9 @@ def test_a_backup_is_whole_and_goes_back_whatever_code_in_charge_has_left(databa
     environ = {**os.environ, "HELIOS_DATABASE_URL": fresh}
     subprocess.run([sys.executable, "manage.py", "migrate", "-v", "0"], check=True, cwd=ROOT, env=environ, timeout=300)
     kept = run_sql(fresh, "SELECT description FROM feature_flags WHERE name = 'auto_trading'")
-    may = run_sql(fresh, f"SELECT has_any_column_privilege('{WORKER}', 'orders', 'INSERT')")
-    assert (kept, may) == ([("kept",)], [(True,)])
+    may = run_sql(
+        fresh,
+        f"SELECT has_any_column_privilege('{WORKER}', 'orders', 'INSERT'), "
+        f"has_database_privilege('{WORKER}', current_database(), 'TEMPORARY')",
+    )
+    assert (kept, may) == ([("kept",)], [(True, False)])

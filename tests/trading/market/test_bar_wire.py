@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import struct
 
 import numpy as np
@@ -40,6 +41,20 @@ def test_encoding_equals_the_plain_twin(n: int, holes: float, seed: int, year: i
     data, n_rows = wire.encode(bars, "a source")
     assert data == plain_encode(bars, "a source")
     assert n_rows == np.count_nonzero(~np.isnan(bars.close))
+
+
+@given(n=st.integers(0, 20), holes=st.floats(0, 1), seed=st.integers(0, 2**32 - 1), year=st.integers(1971, 2200))
+def test_arrays_hold_each_bar_that_exists_to_its_last_bit(n: int, holes: float, seed: int, year: int):
+    bars = make_bars(n, "BTC/USD", "É", first=f"{year}-01-01T00:01", seed=seed, holes=holes)
+    told, n_rows = wire.arrays(bars)
+    columns = {name: json.loads(f"[{text[1:-1]}]") for name, text in told.items()}
+    times = bars.ts.astype(np.int64).tolist()
+    assert [*zip(*columns.values(), strict=True)] == [
+        (symbol, times[row], *(getattr(bars, name)[row, column] for name in FIELDS))
+        for column, symbol in enumerate(bars.symbols)
+        for row in np.flatnonzero(~np.isnan(bars.close[:, column]))
+    ]
+    assert n_rows == len(columns["us"])
 
 
 def test_decoding_puts_rows_of_any_order_on_the_union_timeline():

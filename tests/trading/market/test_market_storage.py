@@ -24,10 +24,22 @@ from trading.models import Instrument, MarketOHLC
 pytestmark = pytest.mark.django_db
 
 
-def test_what_is_stored_comes_back_to_the_last_bit():
+@pytest.mark.parametrize("stored_before", [False, True])
+def test_what_is_stored_comes_back_to_the_last_bit(stored_before):
+    """Into an empty span as among bars that are there; nothing makes a temporary table, which no worker may."""
     bars = make_bars(300, "A", "BTC/USD", holes=0.2)
     existing = np.count_nonzero(~np.isnan(bars.close))
-    assert market.upsert_bars(bars, "test") == UpsertResult(inserted=existing)
+    if stored_before:
+        last = bars.rows(slice(299, 300))
+        market.upsert_bars(changed(last, 0, volume=1.0), "test")
+        n_there = np.count_nonzero(~np.isnan(last.close))
+        result = UpsertResult(inserted=existing - n_there, corrected=n_there)
+    else:
+        result = UpsertResult(inserted=existing)
+    assert market.upsert_bars(bars, "test") == result
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_class WHERE relpersistence = 't'")
+        assert cursor.fetchone() == (0,)
     known = ~np.isnan(bars.close).all(axis=1)  # a time at which no symbol has a bar is not on the union timeline
     fields = {name: getattr(bars, name)[known] for name in ("ts", *FIELDS)}
     same(selectors.bar_range(("A", "BTC/USD"), "1m"), Bars(timeframe="1m", symbols=bars.symbols, **fields))
@@ -260,7 +272,8 @@ def test_odd_requests_are_refused():
 def test_signs_that_sql_and_paths_know_are_only_text():
     odd, text = "$A/B--#&*~", "100 % real'; DROP TABLE x; --%s"
     bars = make_bars(3, odd)
-    market.upsert_bars(bars, text)
+    market.upsert_bars(changed(bars, 1, volume=3.0), text)
+    assert market.upsert_bars(bars, text) == UpsertResult(corrected=1, unchanged=2)
     same(selectors.bar_range([odd], "1m"), bars)
     assert stored_series.inventory()[0].sources == (text,)
     with pytest.raises(DataError, match="no 1m bars of A'; DROP"):
