@@ -154,8 +154,10 @@ def grant(**_: Any) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_SEARCH)
         cursor.execute(_MOMENTS)
-        # Of hundreds of thousands that a session leaves, its end drops none, and others run out of locks behind it.
-        cursor.execute(f"REVOKE TEMPORARY ON DATABASE {connection.ops.quote_name(_database(cursor))} FROM PUBLIC")
+        cursor.execute("SELECT current_database(), has_database_privilege('public', current_database(), 'TEMPORARY')")
+        database, anybody = cursor.fetchone()
+        if anybody:  # a session may leave so many temporary tables and functions that others run out of locks behind it
+            cursor.execute(f"REVOKE TEMPORARY ON DATABASE {connection.ops.quote_name(database)} FROM PUBLIC")
         cursor.execute("SELECT rolname FROM pg_roles WHERE rolname = ANY(%s)", [list(ROLES)])
         known = [role for (role,) in cursor.fetchall()]
         cursor.execute(_COLUMNS)
@@ -165,11 +167,6 @@ def grant(**_: Any) -> None:
                 cursor.execute(statement)
         if WORKER in known:
             lengths.bound(cursor)
-
-
-def _database(cursor: Any) -> str:
-    cursor.execute("SELECT current_database()")
-    return str(cursor.fetchone()[0])
 
 
 def statements(role: str, columns: Mapping[str, str]) -> Iterator[str]:

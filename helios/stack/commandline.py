@@ -30,7 +30,7 @@ WITHOUT_SERVERS = frozenset(
 OF_TABLES = frozenset({"migrate", "makemigrations", "showmigrations", "check"})
 SENDING_NO_TASK = frozenset({"list_data", "mode"})
 # What a terminal obeys: argparse and Django's own commands say back what they refuse.
-OBEYED = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def run(argv: list[str]) -> int:

@@ -39,8 +39,7 @@ CHECK_EVERY_S = 1.0
 ASK_S = 0.5  # workers answer within milliseconds unless the machine is busy
 WORKERS_WITHIN_S = 10.0  # before a replay is refused for want of them
 T = TypeVar("T")
-# Looked at by the server, some thousand times a second: a notification would be one that whoever fills its queue keeps
-# from being sent, and with it the end of the cycle from being committed.
+# Not told by a notification: whoever fills the server's queue of these would keep the cycle's end from committing.
 _UNTIL_IT_ENDS = """DO $$ BEGIN
     FOR n IN 1..%s LOOP
         EXIT WHEN EXISTS (SELECT FROM pipeline_cycles WHERE id = %s AND status <> 'RUNNING');

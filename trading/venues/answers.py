@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
@@ -96,6 +96,16 @@ class Answers:
             pass
         raise Transient(f"{self.venue} must tell times as 2025-07-15T12:19:21.501Z, was {shown(value)!r}")
 
+    def come(self, closes: Iterable[datetime]) -> None:
+        """Refuse bars, also of minutes in which nobody traded, with one of a time that no forming bar is of.
+
+        It may be any minute's: without it those above would be made as if nobody had traded then.
+        """
+        last = max(closes, default=None)
+        if last is not None and last > datetime.now(UTC) + FORMING:
+            told = f"{last:%Y-%m-%d %H:%M} UTC"
+            raise Transient(f"{self.venue} must tell bars of times that have come, was one that ends at {told}")
+
 
 def _plain(value: Any) -> bool:
     """Whether a text has no digits of another script, and none that Python alone takes together by underscores."""
@@ -124,15 +134,8 @@ def trades_of(symbol: str, rows: Sequence[TradeRow], after: datetime, until: dat
 
 
 def between(table: BarTable, after: datetime, until: datetime) -> BarTable:
-    """The bars that closed in (after, until], by time.
-
-    Raises: `Transient` where one is of a time that no forming bar is of. It may be any minute's: without it those above
-    would be made as if nobody had traded then.
-    """
+    """The bars that closed in (after, until], by time."""
     ordered = table.take(np.argsort(table.ts, kind="stable"))
-    if ordered.n_rows and ordered.ts[-1] > stamp(datetime.now(UTC) + FORMING):
-        told = f"{ordered.ts[-1].item():%Y-%m-%d %H:%M} UTC"
-        raise Transient(f"bars of {table.symbol} must be of times that have come, was one that ends at {told}")
     return ordered.take((ordered.ts > stamp(after)) & (ordered.ts <= stamp(until)))
 
 

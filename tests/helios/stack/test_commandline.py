@@ -44,7 +44,9 @@ def database_error(kind: type[Exception], cause: Exception) -> Exception:
     return error
 
 
-@pytest.mark.parametrize("words", [("list_data", "--sym\x1b]0;x\x07"), ("changepassword", "\u202ebob"), ("x\x9b2J",)])
+@pytest.mark.parametrize(
+    "words", [("list_data", "--sym\x1b]0;x\x07"), ("changepassword", "\u202ebob"), ("x\x9b2J",), ("a\rb",)]
+)
 @pytest.mark.usefixtures("quiet")
 def test_no_command_says_back_what_a_terminal_obeys(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
     assert commandline.run(["manage.py", *words]) == 1

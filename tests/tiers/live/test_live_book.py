@@ -15,8 +15,8 @@ pytestmark = pytest.mark.stack
 
 
 def test_bars_of_a_venue_as_they_close_become_cycles_of_a_book_and_orders(stack: Stack) -> None:
-    stack.environ["DJANGO_SETTINGS_MODULE"] = "tests.support.fast_beat"
     """`make up` runs the same processes."""
+    stack.environ["DJANGO_SETTINGS_MODULE"] = "tests.support.fast_beat"
     venue = stack.start(ProcessSpec(name="venue", argv=[sys.executable, "-m", "tests.support.venues"]))
     told = stack.log("venue")
     stack.wait_for(lambda: told.exists() and "\n" in told.read_text(), what="the line for .env")

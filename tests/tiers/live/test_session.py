@@ -266,7 +266,7 @@ def test_trades_and_bars_of_a_time_to_come_are_not_taken(session: Session) -> No
     ahead = MinuteBar("BTCZAR", at + MINUTE, (9.0, 9.0, 9.0, 9.0, 1.0))
     far = replace(ahead, close=at + 3 * MINUTE)
     session._heard(Reading([late, replace(ahead, code="ETHZAR"), far, ahead]), b"")  # type: ignore[arg-type]
-    assert session._unread == 2
+    assert session._passed_over == {"pair": 1, "time": 1}
     assert (session._waiting.qsize(), session._minutes["BTCZAR"].open) == (0, {})
     session._heard(Reading([replace(late, at=at - 1), replace(ahead, close=at)]), b"")  # type: ignore[arg-type]
     told = session._waiting.get_nowait()

@@ -83,13 +83,14 @@ def test_a_bar_that_still_forms_is_not_stored(monkeypatch: pytest.MonkeyPatch, t
     assert [*closes] == [START + timedelta(minutes=minutes) for minutes in (1, 8, 15, 22)][:n_stored]
 
 
+@pytest.mark.parametrize("minute", [21, 22])  # in which somebody traded, and nobody
 def test_an_answer_with_a_bar_of_a_time_to_come_is_refused_and_nothing_of_it_stored(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, minute: int
 ) -> None:
     """It may be that of any minute: without it the hour would be made as if nobody had traded then."""
     with StandIn({("BTC", "ZAR"): two_days()}, limited=False) as venue:
-        venue.misdate("2026-01-05T00:21:00Z", "2126-01-05T00:21:00Z")
-        with pytest.raises(CommandError, match=r"have come, was one that ends at 2126-01-05 00:22 UTC$"):
+        venue.misdate(f"2026-01-05T00:{minute}:00Z", f"2126-01-05T00:{minute}:00Z")
+        with pytest.raises(CommandError, match=rf"have come, was one that ends at 2126-01-05 00:{minute + 1} UTC$"):
             run(venue, monkeypatch, "--pairs", "BTC-ZAR", "--timerange", "20260105-20260106")
     assert not MarketOHLC.objects.exists()
 

@@ -165,3 +165,21 @@ def test_of_an_hour_that_is_stored_in_part_what_lacks_is_noted_where_the_venue_t
     assert run("download_data", "--pairs", "BTC-ZAR", "--timerange", DAY)["silent"] == [
         [since.isoformat(), until.isoformat()]
     ]
+
+
+def test_an_answer_that_is_no_good_keeps_no_other_series_from_being_repaired(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [(START + timedelta(minutes=3 * k, seconds=30), "100", "0.5") for k in range(480)]
+    lost = [START + timedelta(minutes=61), START + timedelta(minutes=601)]
+    with StandIn({("BTC", "ZAR"): taped(rows), ("ETH", "ZAR"): taped(rows)}) as venue:
+        monkeypatch.setenv("HELIOS_VALR_URL", venue.url)
+        get_env.cache_clear()
+        answered("download_data", "--pairs", "BTC-ZAR", "ETH-ZAR", "--timerange", DAY)
+        MarketOHLC.objects.filter(timeframe="1m", bar_ts__in=lost).delete()
+        of_btc = '"BTCZAR", "bucketPeriodInSeconds": 60, "startTime": "'
+        venue.misdate(f"{of_btc}2026", f"{of_btc}2126")
+        with pytest.raises(
+            CommandError, match=r"^1 series not repaired to the end: VALR:BTC-ZAR 1m: VALR must tell bars"
+        ):
+            answered("repair_data")
+    left = MarketOHLC.objects.filter(timeframe="1m", bar_ts__in=lost).values_list("symbol", flat=True)
+    assert [*left] == ["VALR:ETH-ZAR"] * 2

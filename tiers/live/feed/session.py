@@ -78,7 +78,7 @@ class Session:
     _doubted: Counter[str] = field(default_factory=Counter)  # bars by symbol
     _tickers: dict[str, int] = field(default_factory=dict)  # when the last one was told further
     _connected: bool = False
-    _unread: int = 0
+    _passed_over: Counter[str] = field(default_factory=Counter)  # by what was wrong
     _ending: threading.Event = field(default_factory=threading.Event)
     _n_repaired: int = 0
     _writer: Writer = field(init=False)
@@ -168,14 +168,14 @@ class Session:
                 if each.code in self._minutes:
                     self._learn_of(each)
                 else:
-                    self._pass_over(f"a message must be of a pair that is asked for, was of {each.code}")
+                    self._pass_over("pair", f"a message must be of a pair that is asked for, was of {each.code}")
         except (Transient, *UNREAD) as error:  # what it told is missed: the venue's bar, or a request, shows it
-            self._pass_over(error_text(error))
+            self._pass_over("message", error_text(error))
 
-    def _pass_over(self, why: str) -> None:
-        self._unread += 1
-        if now_and_then(self._unread):
-            logger.bind(error=why, n=self._unread).warning("feed.unreadable")
+    def _pass_over(self, what: str, why: str) -> None:
+        self._passed_over[what] += 1
+        if now_and_then(n := self._passed_over[what]):
+            logger.bind(error=why, n=n).warning("feed.unreadable")
 
     def _learn_of(self, found: Message) -> None:
         minutes = self._minutes[found.code]
@@ -188,20 +188,22 @@ class Session:
                 self._tickers[found.code] = now
                 self._waiting.put(recorder.ticker_event(minutes.symbol, found))
         elif isinstance(found, MinuteBar):
-            self.clock.check()
-            if found.close > now + SKEW + MINUTE:
-                self._pass_over(f"a bar of {found.code} must be of a time that has come, was of {moment(found.close)}")
-            elif found.close > now + SKEW:
-                pass  # of a minute that is not over, it says nothing yet
-            elif _is_open(self._hours[found.code], found.close - MINUTE, found.close):
-                if found.row is not None and sane(found.row) and (doubt := minutes.doubt(found.row)):
-                    self._doubt(minutes, doubt)
-                else:
-                    self._close(minutes, found)
+            self._learn_of_bar(minutes, found, now)
         elif found.at <= now + SKEW:
             minutes.trade(found.at, found.price, found.quantity, found.side, found.trade_id)
         else:
             self.clock.told_later(found.at)
+
+    def _learn_of_bar(self, minutes: Minutes, found: MinuteBar, now: int) -> None:
+        self.clock.check()
+        if found.close > now + SKEW:  # of a minute that is not over, it says nothing yet
+            if found.close > now + SKEW + MINUTE:
+                self._pass_over("time", f"a bar must be of a time that has come, was of {moment(found.close)}")
+        elif _is_open(self._hours[found.code], found.close - MINUTE, found.close):
+            if found.row is not None and sane(found.row) and (doubt := minutes.doubt(found.row)):
+                self._doubt(minutes, doubt)
+            else:
+                self._close(minutes, found)
 
     def _doubt(self, minutes: Minutes, doubt: str) -> None:
         """The bar is asked for once it is overdue, and believed if it is told again."""

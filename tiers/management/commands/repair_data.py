@@ -10,9 +10,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from django.core.management import CommandError
 
 from helios.console import Console
 from helios.env import get_env
+from helios.errors import Transient, error_text
 from helios.plain_command import PlainCommand
 from helios.progress import progress_of
 from helios.redaction import printable
@@ -58,25 +60,28 @@ class Command(PlainCommand):
     def handle(self, **options: Any) -> None:
         options["time"] = wanted.time_of(options)
         with market_data(options["exchange"], get_env()) as venue:
-            rows = self._repair(venue, options)
+            rows, failed = self._repair(venue, options)
         if options["json"]:
             self.stdout.write(json.dumps({"series": rows}))
-            return
-        for row in rows:
+        for row in [] if options["json"] else rows:
             self.stdout.write(printable(_line(row)))
-        if not rows:
+        if failed:
+            raise CommandError(f"{len(failed)} series not repaired to the end: {'; '.join(failed)}")
+        if not rows and not options["json"]:
             lengths = " and ".join(options["timeframes"])
             self.stdout.write(f"No bars of {lengths} of {options['exchange']} are stored; download_data fetches them.")
 
-    def _repair(self, venue: MarketData, options: dict[str, Any]) -> list[dict[str, Any]]:
+    def _repair(self, venue: MarketData, options: dict[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+        """What became of each series, and why some came to no end: an answer that is no good keeps no other one."""
         stored = {(one.symbol, one.timeframe): one for one in inventory()}
         timeframes = options["timeframes"]
         of_venue = [symbol for symbol, name in stored if name in timeframes and symbols.split(symbol)[0] == venue.name]
         names = wanted.names(venue, options["pairs"]) if options["pairs"] else [*dict.fromkeys(of_venue)]
         pairs = wanted.pairs(venue, names, strict=True) if names else []
         if not pairs:
-            return []
-        (after, until), found, now = options["time"], [], last_minute(venue, self.stderr.write)
+            return [], []
+        (after, until), found, failed = options["time"], list[dict[str, Any]](), list[str]()
+        now = last_minute(venue, self.stderr.write)
         with progress_of(Console(stderr=True), quiet=options["json"]) as bar:
             for pair, timeframe in ((pair, name) for pair in pairs for name in timeframes):
                 if (one := stored.get((pair.symbol, timeframe))) is None:
@@ -84,8 +89,11 @@ class Command(PlainCommand):
                 first = one.first - timedelta(seconds=seconds(timeframe))
                 span = max(after or first, first), min(until or one.last, one.last)
                 task = bar.add_task(f"{pair.symbol} {timeframe}", total=1.0)
-                found.append(_repaired(venue, pair, Timeframe(timeframe), span, now, partial(bar.advance, task)))
-        return found
+                try:
+                    found.append(_repaired(venue, pair, Timeframe(timeframe), span, now, partial(bar.advance, task)))
+                except Transient as error:
+                    failed.append(f"{pair.symbol} {timeframe}: {error_text(error)}")
+        return found, failed
 
 
 def _repaired(

@@ -92,6 +92,7 @@ class Market(ClientMarket):
             # a session begins less than a day before its close, at a midnight that is not ours
             begins = (after - length, end) if timeframe == Timeframe.D1 else (after, end - length)
             rows = [_bar(row, pair, timeframe) for row in self._rows(pair, timeframe, *begins)]
+            _ANSWERS.come(row[0] for row in rows)
             traded = [row for row in rows if row[-1] != 0]
             newest = max((row[0] for row in rows if after < row[0] <= end), default=None)
             yield between(bars_of(pair.symbol, timeframe, traded), after, end), newest

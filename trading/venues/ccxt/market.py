@@ -100,6 +100,7 @@ class Market(ClientMarket):
             found = self.client.ask(exchange.fetch_ohlcv, pair.code, timeframe, since, limit)
             rows = [row for each in self._rows(found) if (row := self._bar(each, length))[0] > start]
             closes = [row[0] for row in rows]
+            Answers(self.name).come(closes)
             # some begin at the next bar that there is, others tell of this time only, which then has none
             end = max(closes, default=start + limit * length)
             traded = [row for row in rows if row[-1] != 0]

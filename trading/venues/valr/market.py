@@ -93,6 +93,7 @@ class Market(ClientMarket):
             span = {"startTime": int(start.timestamp()), "endTime": int(end.timestamp())}
             told = _ANSWERS.rows(self.client.get(f"/v1/public/{pair.code}/buckets", asked | span), "buckets")
             rows = [bucket(row, pair.code, length_s) for row in told]
+            _ANSWERS.come(close for close, _ in rows)
             traded = [(close, *figures) for close, figures in rows if figures is not None]
             newest = max((close for close, _ in rows if after < close <= end), default=None)
             yield between(bars_of(pair.symbol, timeframe, traded), after, end), newest
