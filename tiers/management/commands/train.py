@@ -102,8 +102,11 @@ def _show(result: dict[str, Any]) -> None:
         "docs/figures.md (Figures of training) says how each is computed, and what it does not say.", soft_wrap=True
     )
     if result["role"] == "champion":
-        serves = "It serves books of this timeframe and these symbols from their next bar on"
-        console.print(f"{serves}; --role challenger would keep it aside.", soft_wrap=True)
+        console.print(
+            "It serves books of this timeframe and these symbols from their next bar on, unless another champion saw "
+            "more of them; --role challenger would keep it aside.",
+            soft_wrap=True,
+        )
     for note in result["notes"]:
         console.print(note, soft_wrap=True)
     console.print(f"{result['path']}  ({result['elapsed_s']:.1f} s)")
