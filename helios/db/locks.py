@@ -105,12 +105,25 @@ def unclaim(space: str, number: int | str) -> str:
     return f"pg_advisory_unlock(hashtext('{space}'), mod({number}, {2**31})::int4)"
 
 
-def give_back(space: str, number: int) -> None:
-    """End it now; a session that was lost has done so already."""
+@contextlib.contextmanager
+def surely() -> Iterator[None]:
+    """For a statement that claims among other things: where it fails, the session ends with whatever it has claimed."""
     try:
-        with connection.cursor() as cursor:
+        yield
+    except Error:
+        if not connection.in_atomic_block:
+            connection.close()
+        raise
+
+
+def give_back(space: str, number: int) -> None:
+    """End it now; with a session that was lost, or cannot say so, it ends too."""
+    try:
+        with surely(), connection.cursor() as cursor:
             cursor.execute(f"SELECT {unclaim(space, number)}")
     except (OperationalError, InterfaceError):
         return
-    except Error as error:  # what went wrong before is the error to see, but this session goes on holding it
+    except Error as error:  # what went wrong before is the error to see
+        if not connection.in_atomic_block:
+            return
         logger.bind(space=space, number=number, error=str(error)).error("lock.kept")

@@ -63,7 +63,8 @@ def owned(cycle_id: int, stage: Stage) -> Iterator[Claim | None]:
 
     The lock dies with its process, so that an owner that was killed never blocks the next one.
     """
-    row = _row(cycle_id, stage, locks.claim(CYCLES, "c.id"), "")
+    with locks.surely():
+        row = _row(cycle_id, stage, locks.claim(CYCLES, "c.id"), "")
     if row is None or not row[0]:
         yield None
         return

@@ -51,6 +51,22 @@ def held():
         return cursor.fetchone()[0]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_statement_that_fails_behind_its_claim_leaves_none(cycle, monkeypatch):
+    """As where the server is out of memory for a moment: another worker would find the cycle taken for good."""
+    monkeypatch.setattr(
+        claims, "_query", lambda _: "1 / (c.id - c.id) FROM pipeline_cycles c WHERE c.id = %s AND c.stage = %s"
+    )
+    with pytest.raises(DataError, match="division by zero"), claims.owned(cycle.pk, Stage.INGEST):
+        pass
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_locks JOIN pg_database d ON d.oid = database "
+            "WHERE locktype = 'advisory' AND objsubid = 2 AND datname = current_database()"
+        )
+        assert cursor.fetchone() == (0,)
+
+
 def test_it_is_given_back_at_the_end_and_after_an_error(cycle):
     with claims.owned(cycle.pk, Stage.INGEST) as claim:
         assert (claim.cycle, held()) == (cycle, 1)
